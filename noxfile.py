@@ -1,0 +1,113 @@
+"""The project's tasks: `nox -l` lists them, `python3 noxfile.py -s NAME` runs one.
+
+As a script this file needs nothing but Python 3.10 and its standard library: it installs the
+pinned nox in a private virtual environment under `.nox` and hands its arguments over. So it works
+where nox is not installed and where the system's Python is externally managed (PEP 668).
+"""
+
+import os
+import subprocess
+import sys
+import venv
+from importlib.util import find_spec
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+
+
+def launch(arguments: "list[str]") -> int:
+    """Run the pinned nox from its private environment and return its exit code."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - a script meets any Python
+        sys.exit("bn1d-conformance needs Python 3.10 or newer; this is " + sys.version.split()[0])
+    if find_spec("ensurepip") is None:
+        sys.exit(
+            "This Python cannot make virtual environments: install its venv package first "
+            "(on Debian and Ubuntu: apt install python3-venv)."
+        )
+    home = ROOT / ".nox" / "bootstrap"
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    if not python.exists():
+        venv.create(home, clear=True, with_pip=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    if subprocess.call([*pip, "-c", str(ROOT / "constraints.txt"), "nox"]):
+        sys.exit("nox could not be installed: pip says why above. To start afresh, delete .nox")
+    return subprocess.call([str(python), "-m", "nox", "-f", __file__, *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(launch(sys.argv[1:]))
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.error_on_missing_interpreters = True
+
+
+def install(session: nox.Session, *groups: str, torch: bool = False) -> None:
+    """Install the project, editable, with dependency `groups`, all at the pinned versions."""
+    wanted = [word for group in groups for word in ("--group", group)]
+    session.install("-c", "constraints.txt", *wanted, "-e", ".[torch]" if torch else ".")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test both packages; every branch of bn1d_reference. Arguments go to pytest instead."""
+    install(session, "test", "docs", torch=True)  # docs: pages are rendered as the site does
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("pytest", "reference/tests", "-n", "auto", "--cov", "--cov-report=term-missing")
+    session.run("pytest", "conformance/tests", "-n", "auto")
+
+
+@nox.session
+def judge(session: nox.Session) -> None:
+    """Judge torch.nn.BatchNorm1d, or what follows `--`: a target and options of `bn1d run`."""
+    install(session, torch=True)
+    with session.chdir(session.invoked_from):  # where a path on the command line starts
+        session.run("bn1d", "run", *(session.posargs or ["torch.nn:BatchNorm1d"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the directions of import."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "types")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/, strictly; it may ask no third party for anything."""
+    install(session, "docs")
+    session.run(
+        "mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"}
+    )
+
+
+@nox.session
+def publish(session: nox.Session) -> None:
+    """Judge torch.nn.BatchNorm1d for the site, and run anew what the pages show of a terminal."""
+    install(session, torch=True)
+    result = "conformance/results/torch.nn.BatchNorm1d.json"
+    session.run("bn1d", "run", "torch.nn:BatchNorm1d", "--json", result)
+    session.run("python", "docs/captures.py")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Time the oracle beside mpmath and Fraction, then the kit."""
+    install(session, "test", torch=True)
+    for room in ("reference", "conformance"):
+        for script in sorted((ROOT / room / "benchmarks").glob("*.py")):
+            session.run("python", str(script), *session.posargs)
