@@ -1,0 +1,68 @@
+"""What makes a subject out of somebody's code: one file a kind, each with its own imports."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from typing import Any
+
+from bn1d_conformance import naming
+from bn1d_conformance.subject import Request, Subject, TargetError
+
+
+def adapt(value: Any, request: Request) -> Subject:
+    """Choose the adapter that fits `value`: a Subject, an nn.Module class, a class, a function.
+
+    Frameworks are looked for among what the target itself imported, so that none is imported
+    for a subject that does not use it.
+
+    Raises:
+        TargetError: if nothing fits.
+    """
+    if hasattr(value, "build") and hasattr(value, "capabilities"):
+        return value  # type: ignore[no-any-return]
+    if _is_torch_module(value):
+        from bn1d_conformance.adapters.torch_module import TorchModule  # noqa: PLC0415
+
+        return TorchModule(value, request)
+    if inspect.isclass(value):
+        from bn1d_conformance.adapters.plain import PlainClass  # noqa: PLC0415
+
+        return PlainClass(value, request)
+    _refuse_instance(value, request)
+    if callable(value):
+        return _function(value, request)
+    raise TargetError(
+        f"{request.target} is {type(value).__name__}, and nothing callable.",
+        "Name a class that constructs a layer, or a function that normalises.",
+    )
+
+
+def _function(value: Any, request: Request) -> Subject:
+    """A function with an input to normalise; a factory of modules has none."""
+    from bn1d_conformance.adapters.function import Function  # noqa: PLC0415
+
+    known = naming.parameters(value)
+    if known and not naming.find("input", known, request.names) and len(known) < 2:
+        raise TargetError(
+            f"{request.target} takes {', '.join(known)} and no input to normalise.",
+            "Name a class, or a function such as f(x, running_mean, running_var, weight, bias).",
+        )
+    return Function(value, request)
+
+
+def _is_torch_module(value: Any) -> bool:
+    """Whether `value` is a class of modules of the torch that the target imported."""
+    nn = sys.modules.get("torch.nn")
+    return bool(nn and inspect.isclass(value) and issubclass(value, nn.Module))
+
+
+def _refuse_instance(value: Any, request: Request) -> None:
+    """A layer that is constructed already can't be judged from construction on."""
+    nn = sys.modules.get("torch.nn")
+    is_layer = callable(getattr(value, "forward", None)) and not inspect.isclass(value)
+    if is_layer or (nn and isinstance(value, nn.Module)):
+        raise TargetError(
+            f"{request.target} is a layer that is constructed already.",
+            f"Name its class, {type(value).__name__}: the kit constructs layers of many shapes.",
+        )

@@ -1,0 +1,229 @@
+"""The command `bn1d`: run, explain, repro, list.
+
+Exit codes are a promise: 0 conforms, 1 diverges, 2 wrong use, 3 the kit's own error or an
+incomplete run. What is slow to import is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # noqa: TC003 - Typer reads the annotations
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
+EXIT = {"conforms": CONFORMS, "diverges": DIVERGES, "incomplete": KIT_ERROR}
+PROFILES = ("quick", "full", "deep")
+
+app = typer.Typer(
+    help="Is this BatchNorm1d right, and if not, exactly what is wrong with it?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _wrong_use(sentence: str, hint: str = "") -> NoReturn:
+    """One sentence, a hint, exit code 2."""
+    typer.echo(f"bn1d: {sentence}" + (f"\n      {hint}" if hint else ""), err=True)
+    raise typer.Exit(WRONG_USE)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.")
+    ] = False,
+) -> None:
+    if version:
+        from bn1d_conformance import __version__  # noqa: PLC0415
+        from bn1d_reference import SPEC_VERSION  # noqa: PLC0415
+
+        typer.echo(f"bn1d {__version__}, spec {SPEC_VERSION}")
+        raise typer.Exit
+
+
+@app.command("run")
+def run_command(  # noqa: PLR0913 - one parameter an option of the command line
+    target: Annotated[str, typer.Argument(help="module:attr or path/file.py:attr")],
+    *,
+    device: Annotated[str, typer.Option(help="Where the subject computes.")] = "cpu",
+    profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
+    json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
+    select: Annotated[
+        str, typer.Option("-k", help="Only checks that match: ids or names, as in pytest.")
+    ] = "",
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="weight=gamma", help="What the subject calls it; repeatable."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the deep profile's random cases.")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that one check may take.")
+    ] = 30.0,
+    timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
+) -> None:
+    """Judge TARGET: a torch.nn.Module class, a plain class, or a function."""
+    from bn1d_conformance import report, results  # noqa: PLC0415
+    from bn1d_conformance.run import Options, run  # noqa: PLC0415
+    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+
+    options = Options(
+        target=target,
+        device=device,
+        profile=_profile(profile),
+        fail_fast=fail_fast,
+        jobs=jobs,
+        select=_expression(select),
+        names=tuple(map(_pair, names or ())),
+        seed=_seed(seed, profile),
+        timeout=timeout,
+    )
+    _check_output(json)
+    try:
+        with report.following(options) as progress:
+            result = run(options, progress)
+    except TargetError as error:
+        _wrong_use(str(error), error.hint)
+    if json:
+        results.write(result, json)
+    report.show(result, json, timings=timings)
+    raise typer.Exit(EXIT[result["verdict"]])
+
+
+def _profile(name: str) -> str:
+    if name not in PROFILES:
+        _wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
+    return name
+
+
+def _expression(text: str) -> str:
+    """Check -k, before pytest says in a traceback that it is none."""
+    from _pytest.mark.expression import Expression  # noqa: PLC0415
+
+    try:
+        Expression.compile(text)
+    except SyntaxError as error:
+        hint = "Write it as for pytest, for example 'STATS-2 or momentum'."
+        _wrong_use(f"-k {text!r} is no expression: {error.msg}.", hint)
+    return text
+
+
+def _pair(text: str) -> str:
+    """Check one --map: ours=theirs, ours being a name of the spec."""
+    from bn1d_conformance.naming import SYNONYMS  # noqa: PLC0415
+
+    ours, sign, theirs = text.partition("=")
+    if not (sign and theirs.isidentifier() and ours in SYNONYMS):
+        _wrong_use(
+            f"--map {text!r} names nothing.",
+            f"Write ours=theirs, for example weight=gamma; ours is one of {', '.join(SYNONYMS)}.",
+        )
+    return text
+
+
+def _seed(given: int | None, profile: str) -> int:
+    """The seed as given; in `deep` a new one at every run; else 0."""
+    if given is not None:
+        return given
+    if profile != "deep":
+        return 0
+    import secrets  # noqa: PLC0415
+
+    return secrets.randbelow(2**31)
+
+
+def _check_output(path: Path | None) -> None:
+    """Find out before the run, and not after it, that the file can't be written."""
+    if path and (path.is_dir() or not path.resolve().parent.is_dir()):
+        _wrong_use(f"--json {path} can't be written.", "Give a file in a folder that exists.")
+
+
+@app.command()
+def explain(
+    ident: Annotated[str, typer.Argument(metavar="ID", help="For example STATS-2.")],
+) -> None:
+    """Print a requirement: what it says, why, what breaks, where it comes from."""
+    from bn1d_reference import spec  # noqa: PLC0415
+
+    rows = spec.requirements()
+    found = rows.get(ident.upper())
+    if found is None:
+        _wrong_use(f"There is no requirement {ident!r}.", _near(ident, rows))
+    typer.echo(f"{found.id}  {found.level}, {found.status}\n\n{found.sentence}\n")
+    rest = {
+        "Why": found.intent,
+        "What breaks": found.breaks,
+        "Source": "; ".join(found.source),
+        "Needs": ", ".join(found.needs),
+        "Rests on": ", ".join(found.rests_on),
+        "Since": found.since and f"PyTorch {found.since}",
+        "Not tested": found.untested,
+        "Page": f"spec/{found.area.lower()}/#{found.id.lower()} of the site (nox -s docs)",
+    }
+    width = max(map(len, rest))
+    typer.echo("\n".join(f"{k:{width}}  {v}" for k, v in rest.items() if v))
+
+
+def _near(ident: str, rows: Any) -> str:
+    import difflib  # noqa: PLC0415
+
+    area = [i for i in rows if i.startswith(ident.upper().rstrip("-0123456789") + "-")]
+    near = difflib.get_close_matches(ident.upper(), rows, n=5, cutoff=0.5)
+    return (
+        f"There are {area[0]} to {area[-1]}."
+        if area
+        else f"Did you mean {', '.join(near) or 'STATS-2'}?"
+    )
+
+
+@app.command("list")
+def list_command() -> None:
+    """List every requirement: id, level and sentence."""
+    from bn1d_reference import spec  # noqa: PLC0415
+
+    for area in spec.areas():
+        typer.echo(f"\n{area.title}: {area.about}")
+        for row in area.requirements:
+            typer.echo(f"  {row.id:9} {row.level:6} {row.sentence}")
+
+
+@app.command()
+def repro(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="Of bn1d run --json.")],
+    case: Annotated[
+        str, typer.Argument(help="A case, or a requirement; the first that failed.")
+    ] = "",
+) -> None:
+    """Print a script that shows a failure without the kit."""
+    from bn1d_conformance import repro as writer  # noqa: PLC0415
+    from bn1d_conformance import results  # noqa: PLC0415
+
+    try:
+        typer.echo(writer.script(results.load(result), case))
+    except (results.ResultsError, writer.NothingToShowError) as error:
+        _wrong_use(str(error))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        _wrong_use(f"{result} is not as the schema of results files says.")
+
+
+def main() -> None:
+    """Run the command line; what is the kit's own fault ends with exit code 3."""
+    try:
+        app()
+    except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the code for it
+        typer.echo(f"bn1d: the kit itself failed: {type(error).__name__}: {error}", err=True)
+        sys.exit(KIT_ERROR)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What the oracle and the bounds say of a case: computed once, in the kit, for the kit.
+
+Nothing in here is ever handed to a subject. Answers are the exact values rounded to fp64;
+`bounds.accepts` says which numbers of the output's format they allow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bn1d_conformance import clock
+from bn1d_conformance.cases import columns, from_columns
+from bn1d_reference import bounds
+from bn1d_reference.formats import FORMATS, FP64
+from bn1d_reference.oracle import BatchNorm1d
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bn1d_conformance.cases import Case
+    from bn1d_conformance.numbers import F64
+    from bn1d_conformance.subject import Array
+
+GRADES = ("accurate", "blocked", "conforming")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is right for one output.
+
+    Attributes:
+        quantity: "y", "running_mean", "running_var", "dx", "dweight" or "dbias".
+        format: of the output.
+        exact: the exact values, rounded to fp64; NaN where NaN is right.
+        bound: the largest error before the last rounding, elementwise; 0 for exact cases.
+        scale: the size against which an error in ulp is counted (docs: bounds, score).
+    """
+
+    quantity: str
+    format: str
+    exact: F64
+    bound: F64
+    scale: F64
+
+
+class VacuousError(AssertionError):
+    """A case of the kit's own whose bound would accept anything: an error of the kit."""
+
+
+class Expected:
+    """The oracle's answers to one case, at one grade of accuracy."""
+
+    def __init__(self, case: Case, grade: str = "conforming") -> None:
+        """Set the oracle up as the case says; nothing is computed before it is asked for."""
+        self.case = case
+        self.grade = grade
+        self.data, self.params = FORMATS[case.format], FORMATS[case.config.format]
+
+    def arithmetic(self, profile: str) -> bounds.Arithmetic:
+        """The arithmetic that a sound implementation of this case may use."""
+        return bounds.arithmetic(self.data, self.params, profile, self.grade)
+
+    @cached_property
+    def profile(self) -> str:
+        """Half modules are judged by what they store, all others strictly."""
+        return "storage" if self.params.precision < 24 else "strict"
+
+    @cached_property
+    def backward_profile(self) -> str:
+        """The backward pass of half data rounds its intermediates to half in PyTorch itself."""
+        return "storage" if self.data.precision < 24 else self.profile
+
+    @cached_property
+    def oracle(self) -> BatchNorm1d:
+        """The oracle, in the case's state, after its forward pass."""
+        return self._run()[0]
+
+    @cached_property
+    def output(self) -> list[list[float]]:
+        """Y by channel."""
+        return self._run()[1]
+
+    def _run(self) -> tuple[BatchNorm1d, list[list[float]]]:
+        """Run the forward pass, once, and keep both results."""
+        with clock.of("oracle"):
+            bn = oracle_for(self.case)
+            out = bn.forward_channels([list(c) for c in columns(self.case.x).tolist()])
+            self._check(bn)
+        self.__dict__.update(oracle=bn, output=out)
+        return bn, out
+
+    def _check(self, bn: BatchNorm1d) -> None:
+        """Refuse a case whose bound says nothing (NUM: t <= 1/4)."""
+        for batch in bn.batches or ():
+            if batch.finite and batch.n and not self.case.exact:
+                t = bounds.vacuity(self.arithmetic(self.profile), batch, self.case.config.eps)
+                if t > bounds.VACUOUS and self.grade == "conforming":
+                    raise VacuousError(f"{self.case.id}: t = {t:.3g}")
+
+    def _check_gradients(self, limits: list[tuple[list[float], float, float]]) -> None:
+        """Refuse a case whose gradients have no bound, where x itself is finite."""
+        batches = self.oracle.batches or ()
+        sound = [row for row, q in zip(limits, batches, strict=False) if q.finite and q.n]
+        finite = all(np.isfinite([*dx, dw, db]).all() for dx, dw, db in sound)
+        if not (finite or self.case.exact):
+            raise VacuousError(f"{self.case.id}: the gradients have no bound")
+
+    @cached_property
+    def _weights(self) -> tuple[list[float], list[float]]:
+        C, state = self.case.config.num_features, self.case.state
+        return _list(state.weight, [1.0] * C), _list(state.bias, [0.0] * C)
+
+    @cached_property
+    def _statistics(self) -> tuple[list[float], list[float]]:
+        return _list(self.case.state.running_mean, []), _list(self.case.state.running_var, [])
+
+    @cached_property
+    def y(self) -> Answer:
+        """The output."""
+        exact = np.array(self.output).reshape(self.case.x.shape[1], -1)
+        with clock.of("oracle"):
+            bound = np.array(self._bound_y()).reshape(exact.shape)
+        return self._elementwise("y", exact, bound, self._scale_y())
+
+    def _bound_y(self) -> list[list[float]]:
+        ar, eps = self.arithmetic(self.profile), self.case.config.eps
+        w, b = self._weights
+        if batches := self.oracle.batches:
+            return [bounds.forward_train(ar, *row, eps) for row in zip(batches, w, b, strict=True)]
+        rows = zip(columns(self.case.x).tolist(), *self._statistics, w, b, strict=True)
+        return [bounds.forward_eval(ar, *row, eps) for row in rows]
+
+    def _scale_y(self) -> F64:
+        w, b = (np.abs(v) for v in self._weights)
+        return np.maximum(b, w * self._std() * self._rstd())
+
+    def _std(self) -> F64:
+        if self.oracle.batches:
+            return np.array(
+                [float(q.var) ** 0.5 if q.finite else 1.0 for q in self.oracle.batches]
+            )
+        return np.asarray(np.sqrt(np.abs(np.array(self._statistics[1], float))))
+
+    def _rstd(self) -> F64:
+        with np.errstate(divide="ignore"):
+            return 1 / np.sqrt(self._std() ** 2 + self.case.config.eps)
+
+    def _elementwise(self, quantity: str, exact: F64, bound: F64, scale: F64) -> Answer:
+        whole = np.broadcast_to(scale[:, None], exact.shape)
+        exact, bound, whole = (from_columns(v, self.case.x.shape) for v in (exact, bound, whole))
+        return self._answer(quantity, self.case.format, exact, bound, whole)
+
+    def _answer(self, quantity: str, fmt: str, exact: F64, bound: F64, scale: F64) -> Answer:
+        bound = np.zeros_like(bound) if self.case.exact else bound + np.spacing(np.abs(exact))
+        return Answer(quantity, fmt, exact, bound, np.maximum(np.abs(exact), scale))
+
+    @cached_property
+    def running_mean(self) -> Answer:
+        """running_mean after the forward pass."""
+        return self._running("running_mean", 0)
+
+    @cached_property
+    def running_var(self) -> Answer:
+        """running_var after the forward pass."""
+        return self._running("running_var", 1)
+
+    def _running(self, quantity: str, which: int) -> Answer:
+        bn, config = self.oracle, self.case.config
+        count = (self.case.state.num_batches_tracked or 0) + 1
+        m = 1 / count if config.momentum is None else config.momentum  # STATS-5
+        ar, old = self.arithmetic(self.profile), self._statistics
+        exact = np.array(getattr(bn, quantity), float)
+        rows = zip(bn.batches or (), *old, strict=True)
+        bound = [bounds.running(ar, q, config.eps, rm, rv, m)[which] for q, rm, rv in rows]
+        scale = np.abs(np.array(old[which], float))
+        return self._answer(quantity, config.format, exact, np.array(bound), scale)
+
+    @cached_property
+    def _gradients(self) -> tuple[F64, F64, F64, list[tuple[list[float], float, float]]]:
+        dy = columns(self.case.dy).tolist()
+        _ = self.output
+        with clock.of("oracle"):
+            got = self.oracle.backward_channels(dy)
+            limits = self._bound_gradients(dy)
+            self._check_gradients(limits)
+        C = self.case.x.shape[1]
+        dx = np.array(got.x).reshape(C, -1)
+        zeros = [0.0] * C
+        return dx, np.array(got.weight or zeros), np.array(got.bias or zeros), limits
+
+    def _bound_gradients(self, dy: list[list[float]]) -> list[tuple[list[float], float, float]]:
+        ar, eps = self.arithmetic(self.backward_profile), self.case.config.eps
+        w, _ = self._weights
+        if batches := self.oracle.batches:
+            rows = zip(batches, dy, w, strict=True)
+            return [bounds.backward_train(ar, *row, eps) for row in rows]
+        fixed = zip(columns(self.case.x).tolist(), dy, *self._statistics, w, strict=True)
+        return [bounds.backward_eval(ar, *row, eps) for row in fixed]
+
+    @cached_property
+    def dx(self) -> Answer:
+        """The gradient of the input."""
+        exact, _, _, limits = self._gradients
+        bound = np.array([row[0] for row in limits]).reshape(exact.shape)
+        rms = np.sqrt(np.mean(columns(self.case.dy) ** 2, axis=1))
+        return self._elementwise("dx", exact, bound, np.abs(self._weights[0]) * self._rstd() * rms)
+
+    @cached_property
+    def dweight(self) -> Answer:
+        """The gradient of the weight."""
+        _, exact, _, limits = self._gradients
+        x, dy = columns(self.case.x), columns(self.case.dy)
+        centre = x.mean(axis=1) if self.oracle.batches else np.array(self._statistics[0], float)
+        hat = (x - centre[:, None]) * self._rstd()[:, None]
+        scale = np.sqrt(np.sum((dy * hat) ** 2, axis=1))
+        return self._answer(
+            "dweight", self.case.config.format, exact, np.array([r[1] for r in limits]), scale
+        )
+
+    @cached_property
+    def dbias(self) -> Answer:
+        """The gradient of the bias."""
+        _, _, exact, limits = self._gradients
+        scale = np.sqrt(np.sum(columns(self.case.dy) ** 2, axis=1))
+        return self._answer(
+            "dbias", self.case.config.format, exact, np.array([r[2] for r in limits]), scale
+        )
+
+    def double(self, gx: Array, gw: Array, gb: Array) -> tuple[Answer, Answer, Answer]:
+        """The gradients of <gx,dx> + <gw,dweight> + <gb,dbias> for x, dy and weight."""
+        _ = self._gradients  # the oracle's backward pass
+        ar, eps = self.arithmetic(self.backward_profile), self.case.config.eps
+        dy, g = columns(self.case.dy).tolist(), columns(gx).tolist()
+        gws, gbs = _list(gw, []), _list(gb, [])
+        with clock.of("oracle"):
+            got = self.oracle.double_backward_channels(g, gws, gbs)
+            rows = zip(self.oracle.batches or (), dy, self._weights[0], g, gws, gbs, strict=True)
+            limits = [
+                bounds.double_backward_train(ar, q, d, w, eps, gc, a, b)
+                for q, d, w, gc, a, b in rows
+            ]
+        elementwise = [
+            self._elementwise(name, np.array(exact), np.array([row[k] for row in limits]), zero)
+            for k, (name, exact) in enumerate((("ddx", got.x), ("ddy", got.dy)))
+            for zero in [np.zeros(len(dy))]
+        ]
+        exact, bound = np.array(got.weight), np.array([row[2] for row in limits])
+        weight = self._answer("ddweight", self.case.config.format, exact, bound, np.abs(exact))
+        return elementwise[0], elementwise[1], weight
+
+
+def oracle_for(case: Case) -> BatchNorm1d:
+    """Return the oracle, constructed and loaded as the case says, in fp64."""
+    config, state = case.config, case.state
+    bn = BatchNorm1d(
+        config.num_features,
+        config.eps,
+        config.momentum,
+        config.affine,
+        config.track_running_stats,
+        bias=config.bias,
+        format=FP64,
+    )
+    if config.affine:
+        bn.weight = _list(state.weight, [])
+        bn.bias = _list(state.bias, []) if config.bias else None
+    if config.track_running_stats:
+        bn.running_mean, bn.running_var = (
+            _list(state.running_mean, []),
+            _list(state.running_var, []),
+        )
+        bn.num_batches_tracked = state.num_batches_tracked
+    bn.train(case.training)
+    return bn
+
+
+def _list(array: Array | None, absent: Sequence[float]) -> list[float]:
+    return list(absent) if array is None else array.astype(np.float64).tolist()

@@ -1,0 +1,252 @@
+"""The pytest plugin: options, the `trial` fixture, what applies, and the records of a run.
+
+It is loaded into every pytest session where the kit is installed, so it imports neither NumPy
+nor a framework until a check runs.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from bn1d_conformance.records import Recorder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bn1d_conformance.trial import Memory, Trial
+
+IMPORT_TIMEOUT = 30.0  # seconds that importing a target may take, at least
+PROFILES = ("quick", "full", "deep")
+MEMORY = pytest.StashKey["Memory | None"]()
+RECORDER = pytest.StashKey[Recorder]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of both doors; `--bn1d-records` is for `bn1d run`."""
+    group = parser.getgroup("bn1d", "BatchNorm1d conformance")
+    group.addoption("--bn1d-subject", metavar="TARGET", help="module:attr or path/file.py:attr")
+    group.addoption("--bn1d-profile", choices=PROFILES, default="full", help="how much to try")
+    group.addoption("--bn1d-seed", type=int, default=0, help="random cases of the deep profile")
+    group.addoption("--bn1d-device", default="cpu", help="where the subject computes")
+    group.addoption(
+        "--bn1d-map",
+        action="append",
+        default=[],
+        metavar="weight=gamma",
+        help="what the subject calls it",
+    )
+    group.addoption("--bn1d-records", type=Path, metavar="DIR", help="write the run's events here")
+
+
+@pytest.hookimpl(tryfirst=True)  # before faulthandler takes hold of stderr
+def pytest_configure(config: pytest.Config) -> None:
+    """Open this process's records; a worker of `bn1d run` also sends its output to a file."""
+    config.addinivalue_line("markers", "requirement(*ids): what a check judges")
+    config.addinivalue_line("markers", "needs(*capabilities): besides what its requirements need")
+    folder, worker = config.getoption("--bn1d-records"), _worker(config)
+    config.stash[RECORDER] = Recorder(folder / f"{worker}.jsonl" if folder and worker else None)
+    if folder and worker:
+        _redirect(folder / f"{worker}.log")
+
+
+def _worker(config: pytest.Config) -> str:
+    """The name of this process among the workers of a run; "" in the parent, or without any."""
+    return str(getattr(config, "workerinput", {}).get("workerid", ""))
+
+
+def _redirect(log: Path) -> None:
+    """Send what the subject prints, from Python or from C, to a file."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Any:
+    """Count the time of collecting; importing the subject counts for itself."""
+    if not session.config.getoption("--bn1d-subject"):
+        return (yield)
+    from bn1d_conformance import clock  # noqa: PLC0415
+
+    with clock.of("collection"):
+        return (yield)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let -k select by requirement: the ids are what users see."""
+    item.extra_keyword_matches.update(_ids(item))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the checks in order, and keep none where the subject cannot be judged."""
+    checks = [item for item in items if item.get_closest_marker("requirement")]
+    if not checks:
+        return
+    memory = _memory(config)
+    if memory is None:
+        config.hook.pytest_deselected(items=checks)
+        items[:] = [i for i in items if i not in set(checks)]
+        return
+    items[:] = sorted(checks, key=_order) + [i for i in items if i not in set(checks)]
+
+
+def _order(item: pytest.Item) -> tuple[str, int, int, int]:
+    """Single checks in the order of the spec; then the families, each with all its areas.
+
+    The checks of a family ask the same questions, one after another, and share the answers.
+    """
+    from bn1d_conformance.numbers import FORMATS  # noqa: PLC0415
+    from bn1d_reference.spec import AREAS  # noqa: PLC0415
+
+    values = getattr(item, "callspec", None)
+    params = values.params if values and "family" in values.params else {}
+    area = AREAS.index(_ids(item)[0].rpartition("-")[0])
+    fmt = FORMATS.index(params["fmt"]) if params else 0
+    return (params.get("family", ""), fmt, params.get("rank", 0), area)
+
+
+def _memory(config: pytest.Config) -> Memory | None:
+    """Load the subject, once a process; None where it was refused."""
+    if MEMORY not in config.stash:
+        config.stash[MEMORY] = _load(config)
+    return config.stash[MEMORY]
+
+
+def _load(config: pytest.Config) -> Memory | None:
+    from bn1d_conformance import clock, targets  # noqa: PLC0415
+    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+    from bn1d_conformance.trial import Memory  # noqa: PLC0415
+
+    recorder = config.stash[RECORDER]
+    recorder.write("loading")
+    if config.getoption("--bn1d-records"):  # no item runs yet, so pytest's own watch is not set
+        patience = max(IMPORT_TIMEOUT, float(config.getini("faulthandler_timeout")))
+        faulthandler.dump_traceback_later(patience, exit=True, file=2)
+    try:
+        with clock.of("import"):
+            subject = targets.load(_request(config))
+    except TargetError as error:
+        recorder.write("refused", sentence=str(error), hint=error.hint)
+        if config.getoption("--bn1d-records"):
+            return None
+        raise pytest.UsageError(f"{error} {error.hint}") from None
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+    recorder.write(
+        "loaded",
+        name=subject.name,
+        version=subject.version,
+        adapter=subject.adapter,
+        dialect=dict(subject.dialect),
+    )
+    option = config.getoption
+    return Memory(
+        subject,
+        option("--bn1d-profile"),
+        option("--bn1d-seed"),
+        recorder,
+        option("--bn1d-records"),
+        _worker(config),
+    )
+
+
+def _request(config: pytest.Config) -> Any:
+    from bn1d_conformance.subject import Request, TargetError  # noqa: PLC0415
+
+    target = config.getoption("--bn1d-subject")
+    if not target:
+        hint = "Give --bn1d-subject module:attr, for example torch.nn:BatchNorm1d."
+        raise TargetError("There is no subject to judge.", hint)
+    pairs = [pair.partition("=") for pair in config.getoption("--bn1d-map")]
+    names = {ours: theirs for ours, _, theirs in pairs}
+    return Request(target, config.getoption("--bn1d-device"), names)
+
+
+@pytest.fixture
+def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
+    """What a check judges with; the item fails if any of its requirements does."""
+    from bn1d_conformance.trial import Trial  # noqa: PLC0415
+
+    memory = _memory(request.config)
+    if memory is None:
+        pytest.skip("the subject was refused")
+    ids, start = _ids(request.node), time.perf_counter()
+    memory.recorder.write("item", nodeid=request.node.nodeid, requirements=ids)
+    try:
+        _count_losses(memory)
+        _skip_unless_applicable(request.node, memory, ids)
+        yield Trial(memory, ids)
+    finally:
+        seconds = round(time.perf_counter() - start, 4)
+        memory.recorder.write("end", requirements=ids, seconds=seconds)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
+    """Fail the item, once all of its cases are judged."""
+    result = yield
+    running: Any = pyfuncitem.funcargs.get("trial")
+    if running is not None and running.failures:
+        pytest.fail(running.report(), pytrace=False)
+    return result
+
+
+def _ids(item: pytest.Item) -> tuple[str, ...]:
+    return tuple(i for mark in item.iter_markers("requirement") for i in mark.args)
+
+
+def _skip(memory: Memory, ids: tuple[str, ...], verdict: str, why: str) -> None:
+    memory.recorder.write("skip", requirements=ids, verdict=verdict, why=why)
+    pytest.skip(why)
+
+
+def _count_losses(memory: Memory) -> None:
+    """Read what has cost a process so far: the parent adds a line at every loss."""
+    lost = memory.folder / "lost" if memory.folder else None
+    if lost and lost.exists():
+        memory.lost = Counter(json.loads(line) for line in lost.read_text().splitlines())
+
+
+def _skip_unless_applicable(item: pytest.Item, memory: Memory, ids: tuple[str, ...]) -> None:
+    """Skip a check none of whose requirements applies, or that asks for more than there is."""
+    from bn1d_reference import spec  # noqa: PLC0415
+
+    if memory.offer is None:
+        _skip(memory, ids, "not-run", "asking what the subject offers ended the process")
+    has = memory.capabilities
+    asked = {c for mark in item.iter_markers("needs") for c in mark.args}
+    needed = [set(spec.requirements()[i].needs) | asked for i in ids]
+    lacking = [needs - has for needs in needed]
+    if all(lacking):
+        names = ", ".join(sorted(set.union(*lacking)))
+        _skip(memory, ids, "not-applicable", f"the subject does not offer: {names}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Record an exception that is not the subject's: the kit's own error."""
+    report = yield
+    memory = item.config.stash.get(MEMORY, None)
+    expected = (pytest.fail.Exception, pytest.skip.Exception)
+    if memory and call.excinfo and not call.excinfo.errisinstance(expected):
+        said = f"{call.excinfo.typename}: {call.excinfo.value}"[:500]
+        memory.recorder.write("error", nodeid=item.nodeid, requirements=_ids(item), said=said)
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Record where the time went."""
+    memory = session.config.stash.get(MEMORY, None)
+    if memory:
+        from bn1d_conformance import clock  # noqa: PLC0415
+
+        spent = {name: round(seconds, 4) for name, seconds in clock.spent.items()}
+        memory.recorder.write("spent", seconds=spent)

@@ -1,0 +1,180 @@
+"""What a person reads in the terminal: progress while it runs, then the verdict."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from bn1d_conformance.results import FAILING, printable
+from bn1d_reference import spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bn1d_conformance.results import Result
+    from bn1d_conformance.run import Options, Progress
+
+STYLE = {"conforms": "bold green", "diverges": "bold red", "incomplete": "bold yellow"}
+SHOWN = 8  # diagnoses printed before the rest is counted
+SIGNS = {"pass": "pass", "fail": "fail", "not_applicable": "n/a", "not_run": "not run"}
+
+
+@contextmanager
+def following(options: Options) -> Iterator[Progress]:
+    """Follow a run: a bar in a terminal, a line every tenth elsewhere."""
+    console = Console(stderr=True)
+    seed = f", seed {options.seed}" if options.profile == "deep" else ""
+    console.print(Text(f"Judging {options.target} ({options.profile}{seed})"))
+    if not console.is_terminal:
+        yield Lines()
+        return
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        yield Live(bar)
+
+
+class Live:
+    """A progress bar."""
+
+    def __init__(self, bar: Bar) -> None:
+        """Start without a total: collection comes first."""
+        self.bar = bar
+        self.task = bar.add_task("collecting", total=None)
+
+    def total(self, items: int) -> None:
+        """The number of items is known."""
+        self.bar.update(self.task, total=items, description="")
+
+    def advance(self, nodeid: str) -> None:
+        """One more."""
+        name = nodeid.partition("::")[2]
+        self.bar.update(self.task, advance=1, description=printable(name)[:50])
+
+
+class Lines:
+    """Plain lines, for logs."""
+
+    def __init__(self) -> None:
+        """Nothing has ended yet."""
+        self.items = self.ended = 0
+
+    def total(self, items: int) -> None:
+        """The number of items is known."""
+        self.items = items
+
+    def advance(self, nodeid: str) -> None:
+        """Say so at every tenth of the whole."""
+        del nodeid
+        self.ended += 1
+        tenth = max(self.items // 10, 1)
+        if self.ended % tenth == 0 and self.ended <= self.items:
+            sys.stderr.write(f"  {self.ended} of {self.items} checks\n")
+
+
+def show(result: Result, saved: Path | None, *, timings: bool = False) -> None:
+    """Print the verdict: diagnoses first, then areas, counts, grade, and how to see more."""
+    console = Console(highlight=False, soft_wrap=True)
+    _headline(console, result)
+    _diagnoses(console, result)
+    _errors(console, result)
+    console.print(_areas(result))
+    _counts(console, result)
+    if timings:
+        _timings(console, result)
+    _more(console, result, saved)
+
+
+def _headline(console: Console, result: Result) -> None:
+    subject = result["subject"]
+    version = f" {subject['version']}" if subject["version"] else ""
+    line = Text(
+        f"\n{printable(subject['target'])} ({printable(subject['name'])}{printable(version)}) "
+    )
+    line.append(result["verdict"], STYLE[result["verdict"]])
+    console.print(line)
+
+
+def _diagnoses(console: Console, result: Result) -> None:
+    rows = result["diagnoses"]
+    for number, row in enumerate(rows[:SHOWN], 1):
+        level = result["requirements"][row["requirement"]]["level"]
+        head = Text(f"\n{number}. {row['requirement']} ", "bold")
+        head.append(f"({level}) ", "dim")
+        head.append(printable(row["cause"]), "bold")
+        console.print(head)
+        console.print(Text(f"   {printable(row['evidence'])}"))
+        if row["folded"]:
+            console.print(Text(f"   The same explains {', '.join(row['folded'])}.", "dim"))
+    if len(rows) > SHOWN:
+        rest = ", ".join(r["requirement"] for r in rows[SHOWN:])
+        console.print(f"\n   and {len(rows) - SHOWN} more: {rest}")
+
+
+def _errors(console: Console, result: Result) -> None:
+    for row in result["errors"][:3]:
+        said = printable(row["said"])
+        console.print(Text(f"\nThe kit itself failed in {row['nodeid']}: {said}", "yellow"))
+
+
+def _areas(result: Result) -> Table:
+    """A line an area, a column a verdict that occurs."""
+    rows = result["requirements"]
+    seen = [v for v in result["counts"] if v != "total" and result["counts"][v]]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("\narea")
+    for name in seen:
+        table.add_column("\n" + SIGNS.get(name, name), justify="right")
+    for area in spec.areas():
+        counts = Counter(rows[r.id]["verdict"].replace("-", "_") for r in area.requirements)
+        cells = [str(counts[v]) if counts[v] else "·" for v in seen]
+        bad = any(counts[v] for v in FAILING)
+        table.add_row(f"{area.name:6} {area.title}", *cells, style="red" if bad else "")
+    return table
+
+
+def _counts(console: Console, result: Result) -> None:
+    c = result["counts"]
+    diverges = sum(c[v] for v in FAILING)
+    open_ = c["not_applicable"] + c["not_run"] + c["error"]
+    line = f"\n{diverges} diverge, {open_} not covered, {c['pass']} pass, of {c['total']}"
+    grade = result["accuracy"]["grade"]
+    console.print(
+        f"{line} requirements"
+        + (f"; accuracy grade: {grade}" if grade and not diverges else "")
+        + "."
+    )
+
+
+def _timings(console: Console, result: Result) -> None:
+    parts: dict[str, Any] = result["timings"]
+    shown = ", ".join(f"{name} {seconds:.2f}" for name, seconds in parts.items())
+    console.print(f"Seconds: {shown}; {result['seconds']:.2f} in all.")
+
+
+def _more(console: Console, result: Result, saved: Path | None) -> None:
+    lines = []
+    if result["diagnoses"]:
+        first = result["diagnoses"][0]["requirement"]
+        lines.append(f"bn1d explain {first}")
+        file = saved or "RESULT.json"
+        lines.append(
+            f"bn1d repro {file}" + ("" if saved else "  (after bn1d run --json RESULT.json)")
+        )
+    elif saved:
+        lines.append(f"The results file is {saved}.")
+    if lines:
+        console.print(Text("\n" + "\n".join(lines), "dim"))

@@ -1,0 +1,273 @@
+"""The results file: built from a run's events, checked against its schema, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections import Counter, defaultdict
+from contextlib import suppress
+from importlib import metadata, resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bn1d_conformance import __version__
+from bn1d_conformance.diagnosis import diagnose
+from bn1d_reference import SPEC_VERSION, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+SCHEMA_VERSION = 1
+VERDICTS = (
+    "pass", "fail", "deviates", "not-applicable", "not-run", "crash", "timeout", "error",
+    "expected-fail", "unexpected-pass",
+)  # fmt: skip
+FAILING = ("fail", "crash", "timeout")
+KEPT = 5  # failures of one requirement that the file keeps in full
+Result = dict[str, Any]
+
+
+class Tally:
+    """What the events say of each requirement."""
+
+    def __init__(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Read every event once."""
+        self.cases: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
+        self.failures: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.seconds: Counter[str] = Counter()
+        self.marks: dict[str, set[str]] = defaultdict(set)
+        self.subject: dict[str, Any] = {}
+        self.spent: Counter[str] = Counter()
+        self.errors: list[dict[str, Any]] = []
+        self.accuracy: list[Mapping[str, Any]] = []
+        self.found: dict[str, Any] = {
+            "capabilities": [],
+            "names": {},
+            "host": "",
+            "calls": {},
+        }
+        self.refused: Mapping[str, Any] | None = None
+        self.ended = self.begun = 0
+        for event in events:
+            getattr(self, "_on_" + event["e"], lambda _: None)(event)
+
+    def _on_refused(self, event: Mapping[str, Any]) -> None:
+        self.refused = event
+
+    def _on_loaded(self, event: Mapping[str, Any]) -> None:
+        self.subject = {k: event[k] for k in ("name", "version", "adapter", "dialect")}
+
+    def _on_item(self, _: Mapping[str, Any]) -> None:
+        self.begun += 1
+
+    def _on_end(self, event: Mapping[str, Any]) -> None:
+        self.ended += 1
+        for ident in event["requirements"]:
+            self.seconds[ident] += event["seconds"] / len(event["requirements"])
+
+    def _on_judged(self, event: Mapping[str, Any]) -> None:
+        ident = event["requirement"]
+        self.cases[ident] += 1
+        self.failed[ident] += not event["passed"]
+        self.failures[ident] += event["failures"]
+
+    def _on_skip(self, event: Mapping[str, Any]) -> None:
+        for ident in event["requirements"]:
+            self.marks[ident].add(event["verdict"])
+
+    def _on_accuracy(self, event: Mapping[str, Any]) -> None:
+        self.accuracy.append(event)
+
+    def _on_error(self, event: Mapping[str, Any]) -> None:
+        self.errors.append({k: event[k] for k in ("nodeid", "said")})
+        for ident in event["requirements"]:
+            self.marks[ident].add("error")
+
+    def _on_died(self, event: Mapping[str, Any]) -> None:
+        self.ended += 1
+        for ident in event["requirements"]:
+            self.marks[ident].add(event["verdict"])
+            self.cases[ident] += 1
+            self.failed[ident] += 1
+            self.failures[ident].append(
+                {k: event[k] for k in ("case", "message", "cause", "says")}
+            )
+            self.failures[ident][-1].update(requirement=ident, evidence={})
+
+    def _on_spent(self, event: Mapping[str, Any]) -> None:
+        self.spent.update(event["seconds"])
+
+    def _on_offer(self, event: Mapping[str, Any]) -> None:
+        self.found = {k: event[k] for k in ("capabilities", "names", "host", "calls")}
+
+    def verdict(self, ident: str) -> str:
+        """The one verdict of a requirement: the worst that was seen of it."""
+        marks = self.marks[ident]
+        for bad in ("crash", "timeout"):
+            if bad in marks:
+                return bad
+        if self.failed[ident]:
+            return "fail"
+        for other in ("error", "not-run"):
+            if other in marks:
+                return other
+        if self.cases[ident]:
+            return "pass"
+        return "not-applicable" if "not-applicable" in marks else "not-run"
+
+
+def build(
+    tally: Tally, options: Mapping[str, Any], *, complete: bool, seconds: float = 0.0
+) -> Result:
+    """Make the results document of a run.
+
+    Args:
+        tally: what was seen.
+        options: the run's, as they were given.
+        complete: whether every item that was asked for has ended.
+        seconds: wall time of the whole run.
+    """
+    rows = {i: _row(tally, i) for i in spec.requirements()}
+    failing = {i: tally.failures[i] for i, row in rows.items() if row["verdict"] in FAILING}
+    counts = Counter(row["verdict"] for row in rows.values())
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kit": {
+            "name": "bn1d-conformance",
+            "version": __version__,
+            "spec_version": SPEC_VERSION,
+            "suite_hash": suite_hash(),
+        },
+        "subject": {
+            "target": options["target"],
+            **(tally.subject or {"name": "", "version": "", "adapter": "", "dialect": {}}),
+            **tally.found,
+        },
+        "environment": environment(),
+        "options": dict(options),
+        "verdict": _overall(rows, complete=complete),
+        "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
+        "requirements": rows,
+        "diagnoses": diagnose(failing),
+        "accuracy": accuracy(tally.accuracy),
+        "errors": tally.errors,
+        "timings": {k: round(v, 3) for k, v in sorted(tally.spent.items())},
+        "seconds": round(seconds, 3),
+    }
+
+
+def _row(tally: Tally, ident: str) -> dict[str, Any]:
+    failures = [
+        {k: f[k] for k in ("case", "message", "cause", "evidence")} for f in tally.failures[ident]
+    ]
+    return {
+        "level": spec.requirements()[ident].level,
+        "verdict": tally.verdict(ident),
+        "cases": tally.cases[ident],
+        "failed": tally.failed[ident],
+        "failures": failures[:KEPT],
+        "seconds": round(tally.seconds[ident], 4),
+    }
+
+
+def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool) -> str:
+    """Diverges if a binding requirement fails; incomplete if one that applies is open."""
+    binding = {r["verdict"] for i, r in rows.items() if spec.requirements()[i].binding}
+    if binding & set(FAILING):
+        return "diverges"
+    erred = any(r["verdict"] == "error" for r in rows.values())
+    return "incomplete" if erred or "not-run" in binding or not complete else "conforms"
+
+
+def accuracy(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Summarise the graded comparisons: the grade, and ulp by output and format."""
+    rows = list(rows)
+    if not rows:
+        return {"grade": None, "outputs": {}}
+    grades = ("conforming", "blocked", "accurate")
+    grade = grades[min(grades.index(row["grade"]) for row in rows)]
+    outputs: dict[str, dict[str, float]] = {}
+    for row in rows:
+        key = f"{row['quantity']} {row['format']}"
+        old = outputs.setdefault(key, {"ulp": 0.0, "worst": 0.0, "bound_fraction": 0.0})
+        for name, value in zip(old, (row["ulp"], row["worst"], row["fraction"]), strict=True):
+            old[name] = max(old[name], round(value, 4))
+    return {"grade": grade, "outputs": dict(sorted(outputs.items()))}
+
+
+def suite_hash() -> str:
+    """A hash of all that decides a verdict: spec, oracle, bounds, cases, checks, judge."""
+    digest = hashlib.sha256()
+    for package in ("bn1d_reference", "bn1d_conformance"):
+        folder = Path(str(resources.files(package)))
+        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".toml"}):
+            if path.name not in {"site.py", "markup.py", "report.py", "cli.py"}:
+                digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def environment() -> dict[str, Any]:
+    """Where a run took place; no names of people, machines or folders."""
+    packages = {}
+    for name in ("torch", "numpy", "ml-dtypes", "pytest"):
+        with suppress(metadata.PackageNotFoundError):
+            packages[name] = metadata.version(name)
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "packages": packages,
+    }
+
+
+def write(result: Result, path: Path) -> None:
+    """Write the document whole or not at all: a temporary file beside it is put in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+class ResultsError(ValueError):
+    """A file that is no results file: one sentence that names it."""
+
+
+def load(path: Path) -> Result:
+    """Read a results file.
+
+    Raises:
+        ResultsError: if it can't be read, is no JSON, or of another schema version.
+    """
+    try:
+        result = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultsError(f"{path} can't be read as JSON: {error}.") from None
+    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
+        raise ResultsError(f"{path} is no results file of schema version {SCHEMA_VERSION}.")
+    if lacking := sorted({"subject", "verdict", "requirements", "diagnoses"} - result.keys()):
+        raise ResultsError(f"{path} is no results file: it lacks {', '.join(lacking)}.")
+    return result
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the results file."""
+    file = resources.files("bn1d_conformance") / "schema" / "results.schema.json"
+    document: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return document
+
+
+def printable(value: object) -> str:
+    """A string of a results file for a terminal: control characters are not passed on."""
+    return "".join(c if c.isprintable() else " " for c in str(value))

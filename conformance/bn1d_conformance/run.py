@@ -1,0 +1,233 @@
+"""Run the checks on a target, in processes of their own, and collect what they wrote down.
+
+pytest-xdist keeps the subject out of this process and replaces a worker that dies; pytest's
+faulthandler timeout ends a worker that hangs. It is a thread in C that needs no GIL, so a subject
+that hangs in C, holding the GIL, is ended too, which a timeout in Python can't do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from bn1d_conformance import offer, records, results
+from bn1d_conformance.subject import TargetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Variables of a pytest around this one, which have no say in a verdict.
+HANDS_OFF = (
+    "PYTEST_ADDOPTS",
+    "PYTEST_PLUGINS",
+    "PYTEST_XDIST_WORKER",
+    "PYTEST_XDIST_WORKER_COUNT",
+)
+SIGNS = {
+    "Timeout (": ("timeout", "did not return within the time limit"),
+    "Segmentation fault": ("crash", "ended the process with a segmentation fault"),
+    "Aborted": ("crash", "aborted the process"),
+    "Illegal instruction": ("crash", "ended the process with an illegal instruction"),
+    "Floating point exception": ("crash", "ended the process with an arithmetic fault"),
+    "Bus error": ("crash", "ended the process with a bus error"),
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `bn1d run` is asked for; the defaults are the command's.
+
+    Attributes:
+        target: `module:attr` or `path/file.py:attr`.
+        device: where the subject computes.
+        profile: "quick", "full" or "deep".
+        fail_fast: stop at the first item that fails.
+        jobs: processes that judge at the same time.
+        select: pytest's -k.
+        names: --map, as `weight=gamma`.
+        seed: of the random cases in `deep`.
+        timeout: seconds that one item may take.
+    """
+
+    target: str
+    device: str = "cpu"
+    profile: str = "full"
+    fail_fast: bool = False
+    jobs: int = 1
+    select: str = ""
+    names: tuple[str, ...] = ()
+    seed: int = 0
+    timeout: float = 30.0
+
+
+class Progress(Protocol):
+    """What follows a run while it goes."""
+
+    def total(self, items: int) -> None:
+        """So many items will be judged."""
+
+    def advance(self, nodeid: str) -> None:
+        """One more item has ended."""
+
+
+@dataclass
+class Parent:
+    """The plugin of the parent process: counts items, and accounts for lost workers."""
+
+    folder: Path
+    progress: Progress
+    jobs: int = 1
+    started: int = 0
+    expected: int = 0
+    ended: set[str] = field(default_factory=set)
+
+    def pytest_configure_node(self) -> None:
+        """Give up when workers die before they could even collect."""
+        self.started += 1
+        if self.started > self.jobs and not self.expected:
+            pytest.exit("the subject can't be imported")
+
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """Every worker collects the same items; the first to say so is enough."""
+        if not self.expected:
+            self.expected = len(ids)
+            self.progress.total(len(ids))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count an item when it is torn down, or lost."""
+        if report.when in {"teardown", "???"} and report.nodeid not in self.ended:
+            self.ended.add(report.nodeid)
+            self.progress.advance(report.nodeid)
+
+    def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
+        """Write down what the worker was doing when it was lost, and that it was."""
+        worker = report.node.gateway.id
+        begun = list(_last_item(self.folder / f"{worker}.jsonl"))
+        verdict, how = _cause_of_death(self.folder / f"{worker}.log")
+        offer.died(self.folder, worker)
+        item, case, stage = _at_hand(begun)
+        event = {
+            "e": "died",
+            "nodeid": crashitem,
+            "requirements": item,
+            "case": case,
+            "verdict": verdict,
+            "message": f"The subject {how}, in {stage}.",
+            "cause": f"{stage} raises {verdict}",
+            "says": f"the subject {how}, in {stage}",
+        }
+        _append(self.folder / "parent.jsonl", event)
+        _append(self.folder / "lost", stage)
+        self.pytest_runtest_logreport(report)
+
+
+def _append(path: Path, value: Any) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(value) + "\n")
+
+
+def _last_item(path: Path) -> Iterator[dict[str, Any]]:
+    """The events from the last `item` on."""
+    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
+    events = [json.loads(line) for line in lines if line.endswith("}")]
+    starts = [k for k, event in enumerate(events) if event["e"] == "item"]
+    yield from events[starts[-1] :] if starts else []
+
+
+def _at_hand(events: list[dict[str, Any]]) -> tuple[list[str], str, str]:
+    """The requirements of the item, the case that was begun last, and what was being done."""
+    last = {event["e"]: event for event in events}
+    if not events:
+        return [], "", "nothing that was asked for"
+    case = last.get("case", {"case": ""})["case"]
+    stage = last.get("doing", {"stage": "finding out what it offers"})["stage"]
+    return events[0]["requirements"], case, stage
+
+
+def _cause_of_death(log: Path) -> tuple[str, str]:
+    """Verdict and words, from what faulthandler left at the end of the worker's output."""
+    tail = log.read_bytes()[-20000:].decode("utf-8", "replace") if log.exists() else ""
+    found = [(tail.rfind(sign), said) for sign, said in SIGNS.items() if sign in tail]
+    return max(found)[1] if found else ("crash", "ended the process")
+
+
+class Silent:
+    """Follows a run and says nothing."""
+
+    def total(self, items: int) -> None:
+        """Nothing to say."""
+
+    def advance(self, nodeid: str) -> None:
+        """Nothing to say."""
+
+
+def run(options: Options, progress: Progress | None = None) -> results.Result:
+    """Judge a target and return the results document.
+
+    Raises:
+        TargetError: if the target can't be judged at all.
+    """
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="bn1d-") as name:
+        folder = Path(name)
+        parent = Parent(folder, progress or Silent(), options.jobs)
+        status = _pytest(options, parent, folder)
+        ended = time.perf_counter()
+        tally = results.Tally(records.read(folder))
+        _refuse(options, tally, folder)
+    stopped = options.fail_fast and bool(tally.failures)
+    complete = parent.expected > 0 and (len(parent.ended) == parent.expected or stopped)
+    complete = complete and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    result = results.build(tally, asdict(options), complete=complete)
+    now = time.perf_counter()
+    result["timings"]["reporting"] = round(now - ended, 3)
+    result["seconds"] = round(now - start, 3)
+    return result
+
+
+def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
+    """Say why nothing could be judged."""
+    if tally.refused:
+        raise TargetError(tally.refused["sentence"], tally.refused["hint"])
+    if not tally.subject:
+        logs = sorted(folder.glob("gw*.log"))
+        _, how = _cause_of_death(logs[-1]) if logs else ("", "ended the process")
+        raise TargetError(
+            f"Importing {options.target.rpartition(':')[0]} {how}.",
+            "The module must be importable without side effects of this kind.",
+        )
+    if options.select and not tally.begun:
+        raise TargetError(f"-k {options.select!r} selects no check.", "bn1d list shows the ids.")
+
+
+def _pytest(options: Options, parent: Parent, folder: Path) -> int:
+    """Run pytest in this process, its workers outside; nothing of the user's configuration."""
+    checks = Path(__file__).parent / "checks"
+    arguments = [
+        "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
+        "--rootdir", str(checks), "-p", "xdist", "-p", "bn1d_conformance.plugin",
+        "-p", "no:terminal", "-s", "-n", str(options.jobs), "--max-worker-restart", "100",
+        "-o", f"faulthandler_timeout={options.timeout}",
+        "--bn1d-subject", options.target, "--bn1d-device", options.device,
+        "--bn1d-profile", options.profile, "--bn1d-seed", str(options.seed),
+        "--bn1d-records", str(folder),
+    ]  # fmt: skip
+    arguments += [word for pair in options.names for word in ("--bn1d-map", pair)]
+    arguments += ["-k", options.select] if options.select else []
+    arguments += ["-x"] if options.fail_fast else []
+    kept = {k: os.environ.pop(k, None) for k in HANDS_OFF}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    if options.profile != "deep":  # small cases: threads would only wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    try:
+        return int(pytest.main(arguments, plugins=[parent]))
+    finally:
+        os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
+        os.environ.update({k: v for k, v in kept.items() if v is not None})

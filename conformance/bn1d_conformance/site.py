@@ -1,0 +1,327 @@
+"""From the spec and the results files to the Markdown of the site's pages.
+
+Nothing here runs a subject or imports what does: the spec and results files are all that is read.
+A string of a results file is data, whoever wrote it: `markup` shows it as it stands.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from bn1d_conformance.markup import (
+    TONES,
+    code,
+    facts,
+    flat,
+    level_badge,
+    link,
+    literal,
+    number,
+    prose,
+    table,
+    verdict_badge,
+)
+from bn1d_conformance.subject import CAPABILITIES
+from bn1d_reference import SPEC_VERSION, spec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from bn1d_reference.spec import Area, Requirement
+
+    Result = Mapping[str, Any]
+    Published = Mapping[str, Result]  # by the name of the file, without its suffix
+
+
+SPEC, RESULTS = "../spec/", "../results/"  # from any drawn page
+
+
+def spec_pages(published: Published | None = None) -> dict[str, str]:
+    """Return the pages of the spec by path: `spec/index.md`, then one an area.
+
+    Args:
+        published: results whose verdicts stand beside each requirement.
+    """
+    published = published or {}
+    areas = {f"spec/{a.name.lower()}.md": _area_page(a, published) for a in spec.areas()}
+    return {"spec/index.md": _spec_index(published), **areas}
+
+
+def result_pages(published: Published) -> dict[str, str]:
+    """Return the pages of the results by path: `results/index.md`, then one a file."""
+    pages = {f"results/{name}.md": result_page(result) for name, result in published.items()}
+    return {"results/index.md": _results_index(published), **pages}
+
+
+def result_page(result: Result) -> str:
+    """Return the page of one results file, as `results.build` makes it.
+
+    Raises:
+        KeyError: if a key of the results file's schema is missing.
+    """
+    parts = (
+        _headline(result),
+        _diagnoses(result),
+        _by_area(result),
+        _accuracy(result),
+        _circumstances(result),
+        _again(result),
+        _every_requirement(result),
+    )
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+# The spec
+
+
+def _spec_index(published: Published) -> str:
+    rows = [_area_row(area, published) for area in spec.areas()]
+    names = [_subject_link(name, published[name], RESULTS) for name in published]
+    levels = Counter(r.level for r in spec.requirements().values())
+    counts = ", ".join(f"{n} {level}" for level, n in levels.items())
+    return f"""# The spec
+
+Version {SPEC_VERSION}: {levels.total()} requirements in {len(rows)} areas ({counts}).
+A requirement is one sentence that an implementation keeps or breaks.
+Its id is permanent, and is never used again for another.
+
+{table(["Area", "Requirements", *names], rows, " r" + "r" * len(names))}
+
+Under each published subject stands how many of them it passes.
+A MUST that is stable is binding: a subject that breaks one diverges.
+A SHOULD or a MAY, and a requirement that is still provisional, is judged and reported, and makes
+nobody diverge.
+
+## Capabilities {"{ #capabilities }"}
+
+A requirement applies to subjects that can do what it needs.
+To one that cannot it is *not applicable*, which is counted apart, and never as a pass.
+
+{table(["Capability", "Means"], [(code(k), literal(v)) for k, v in CAPABILITIES.items()])}
+"""
+
+
+def _area_row(area: Area, published: Published) -> list[str]:
+    passed = (str(_passes(area, result)) for result in published.values())
+    about = f"[{area.title}]({area.name.lower()}.md)<br>{prose(area.about)}"
+    return [about, str(len(area.requirements)), *passed]
+
+
+def _passes(area: Area, result: Result) -> int:
+    rows = result["requirements"]
+    return sum(rows[r.id]["verdict"] == "pass" for r in area.requirements if r.id in rows)
+
+
+def _area_page(area: Area, published: Published) -> str:
+    parts = [f"# {area.title}\n\n{prose(area.about)}"]
+    parts += [_requirement(r, published) for r in area.requirements]
+    return "\n\n".join(parts) + "\n"
+
+
+def _requirement(r: Requirement, published: Published) -> str:
+    rows = {
+        "Why": prose(r.intent),
+        "What breaks": prose(r.breaks),
+        "Source": "; ".join(map(literal, r.source)),
+        "Needs": ", ".join(f"[{code(n)}](index.md#capabilities)" for n in r.needs),
+        "Rests on": ", ".join(map(link, r.rests_on)),
+        "Since": r.since and f"PyTorch {literal(r.since)}",
+        "Until": r.until and f"PyTorch {literal(r.until)}",
+        "Not tested": prose(r.untested),
+        "Verdicts": ", ".join(_verdict_of(r.id, *item) for item in published.items()),
+    }
+    head = f"## {r.id} {{ #{r.id.lower()} }}"
+    return f"{head}\n\n{level_badge(r)}\n{prose(r.sentence)}\n{{ .normative }}\n\n{facts(rows)}"
+
+
+def _verdict_of(ident: str, name: str, result: Result) -> str:
+    row = result["requirements"].get(ident, {"verdict": "not-run"})
+    return f"{_subject_link(name, result, RESULTS, ident)} {verdict_badge(row['verdict'])}"
+
+
+def _subject_link(name: str, result: Result, folder: str, ident: str = "") -> str:
+    anchor = f"#{ident.lower()}" if ident in result["requirements"] else ""
+    return f"[{code(name)}]({folder}{name}.md{anchor})"
+
+
+# The results
+
+
+def _results_index(published: Published) -> str:
+    head = ["Subject", "Verdict", "Diverge", "Not covered", "Pass", "Total", "Grade"]
+    rows = [_result_row(name, result) for name, result in published.items()]
+    return f"""# Published results
+
+One page for each published results file, drawn from it: what was judged, with which versions, on
+which machine; every requirement with its verdict; and what is wrong, if something is.
+
+{table(head, rows, "  rrrr")}
+
+[Judge yours](../judge.md) the same way.
+"""
+
+
+def _result_row(name: str, result: Result) -> list[str]:
+    return [
+        f"{_subject_link(name, result, '')} {literal(result['subject']['version'])}",
+        verdict_badge(result["verdict"]),
+        *map(number, _sums(result)),
+        *(number(result["counts"][k]) for k in ("pass", "total")),
+        flat(result["accuracy"]["grade"]),
+    ]
+
+
+def _sums(result: Result) -> tuple[int, int]:
+    """How many requirements diverge, and how many were not judged, or not to an end."""
+    verdicts = Counter(str(row["verdict"]) for row in result["requirements"].values())
+    diverging = sum(n for verdict, n in verdicts.items() if TONES.get(verdict) == "bad")
+    return diverging, sum(verdicts[v] for v in ("not-applicable", "not-run", "error"))
+
+
+def _headline(result: Result) -> str:
+    subject, kit = result["subject"], result["kit"]
+    return f"""# {literal(subject["target"])} {{ #result }}
+
+{verdict_badge(result["verdict"])}
+{_count(result)}
+{{ .headline }}
+
+{code(subject["name"])}, version {literal(subject["version"])},
+judged by {literal(kit["name"])} {literal(kit["version"])}
+under version {literal(kit["spec_version"])} of the spec."""
+
+
+def _count(result: Result) -> str:
+    diverging, uncovered = _sums(result)
+    passed, total = (number(result["counts"][k]) for k in ("pass", "total"))
+    return f"{diverging} diverge, {uncovered} not covered, {passed} pass, of {total} requirements."
+
+
+def _diagnoses(result: Result) -> str:
+    if not result["diagnoses"]:
+        return ""
+    rows = [_diagnosis(k, row) for k, row in enumerate(result["diagnoses"], 1)]
+    return "## Diagnoses\n\nThe likeliest cause first.\n\n" + "\n".join(rows)
+
+
+def _diagnosis(place: int, row: Mapping[str, Any]) -> str:
+    home, *folded = (link(str(i), SPEC) for i in (row["requirement"], *row["folded"]))
+    lines = [
+        f"{place}.  {home}: **{literal(row['cause'])}**",
+        literal(row["evidence"]),
+        f"The same explains {', '.join(folded)}." if folded else "",
+    ]
+    return "  \n    ".join(filter(None, lines))
+
+
+def _by_area(result: Result) -> str:
+    seen = list(dict.fromkeys(str(row["verdict"]) for row in result["requirements"].values()))
+    rows = [_counts(area, result, seen) for area in spec.areas()]
+    head = ["Area", "Requirements", *map(verdict_badge, seen)]
+    return "## By area\n\n" + table(head, rows, " r" + "r" * len(seen))
+
+
+def _counts(area: Area, result: Result, seen: Iterable[str]) -> list[str]:
+    rows = result["requirements"]
+    counts = Counter(str(rows[r.id]["verdict"]) for r in area.requirements if r.id in rows)
+    name = f"[{area.title}](#{area.name.lower()})"
+    return [name, str(len(area.requirements)), *(str(counts[v] or "") for v in seen)]
+
+
+def _accuracy(result: Result) -> str:
+    accuracy = result["accuracy"]
+    if not accuracy["outputs"]:
+        return ""
+    head = ["Output", "ulp, 99 of 100", "ulp, worst", "Of the bound"]
+    rows = [_score(name, row) for name, row in accuracy["outputs"].items()]
+    return f"""## Accuracy
+
+Grade: **{flat(accuracy["grade"])}** ([what the grades mean](../bounds.md#three-grades)).
+
+{table(head, rows, " rrr")}
+
+The largest values over all graded cases that passed:
+the error that 99 of 100 elements of a case stay below, and the worst one's,
+in ulp at the output's scale; and the largest share of its bound that an element used up.
+Where an answer is the small difference of large numbers, many ulp are few roundings:
+the bound knows, and the share tells."""
+
+
+def _score(name: str, row: Mapping[str, Any]) -> list[str]:
+    share = row["bound_fraction"]
+    percent = f"{share:.1%}" if isinstance(share, (int, float)) else literal(share)
+    return [literal(name), number(row["ulp"]), number(row["worst"]), percent.replace("%", " %")]
+
+
+def _circumstances(result: Result) -> str:
+    named = {k: v for k, v in result["subject"].items() if k not in ("target", "name", "version")}
+    kit = {"suite_hash": result["kit"]["suite_hash"]}
+    tables = {
+        "Subject": named,
+        "Environment": result["environment"],
+        "Options": {**result["options"], **kit},
+    }
+    parts = [f"## {title}\n\n{facts(_named(rows))}" for title, rows in tables.items()]
+    return "\n\n".join(parts) + f"\n\nThe run took {number(result['seconds'])} s."
+
+
+def _named(rows: Mapping[str, Any]) -> dict[str, str]:
+    return {literal(str(k).replace("_", " ")): flat(v) for k, v in rows.items()}
+
+
+def _again(result: Result) -> str:
+    return f"""## The same run again
+
+```console
+$ {_command(result["options"])}
+```"""
+
+
+def _command(options: Mapping[str, Any]) -> str:
+    """The command with the options that decide a verdict, on one line, quoted for a shell."""
+    words = ["bn1d", "run", options["target"]]
+    for name in ("device", "profile", "timeout"):
+        words += [f"--{name}", options[name]]
+    words += ["--seed", options["seed"]] if options["profile"] == "deep" else []
+    words += [word for pair in options["names"] for word in ("--map", pair)]
+    words += ["-k", options["select"]] if options["select"] else []
+    words += ["--fail-fast"] if options["fail_fast"] else []
+    line = " ".join(shlex.quote(str(word)) for word in words)
+    return "".join(c if c.isprintable() else " " for c in line)
+
+
+def _every_requirement(result: Result) -> str:
+    parts = [_area_of(area, result) for area in spec.areas()]
+    return "\n\n".join(["## Every requirement", *parts])
+
+
+def _area_of(area: Area, result: Result) -> str:
+    found = result["requirements"]
+    rows = [(r, found[r.id]) for r in area.requirements if r.id in found]
+    head = ["Id", "Verdict", "Cases", "Requirement"]
+    judged = table(head, [_judged(r, row) for r, row in rows], "  r")
+    failures = [_failures(r, row) for r, row in rows if row["failures"]]
+    parts = [
+        f"### {area.title} {{ #{area.name.lower()} }}",
+        f'<div class="requirements" markdown>\n\n{judged}\n\n</div>',
+        *failures,
+    ]
+    return "\n\n".join(parts)
+
+
+def _judged(r: Requirement, row: Mapping[str, Any]) -> list[str]:
+    """A row, whose id is an anchor of this page and a link to the spec's."""
+    return [
+        f"{link(r.id, SPEC)}{{ #{r.id.lower()} }}",
+        verdict_badge(row["verdict"]),
+        number(row["cases"]),
+        f"{level_badge(r)} {prose(r.sentence, SPEC)}",
+    ]
+
+
+def _failures(r: Requirement, row: Mapping[str, Any]) -> str:
+    lines = [f"- {code(f['case'])} {literal(f['message'])}" for f in row["failures"]]
+    share = f"{number(row['failed'])} of {number(row['cases'])} cases fail"
+    return f"{r.id}: {share}, for example:\n\n" + "\n".join(lines)

@@ -1,0 +1,96 @@
+"""From the user's words to a subject: `module:attr` or `path/file.py:attr`, and --map."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bn1d_conformance import adapters
+from bn1d_conformance.subject import Request, Subject, TargetError
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+def load(request: Request) -> Subject:
+    """Import the target and choose the adapter for it.
+
+    Raises:
+        TargetError: if there is no such module, file or attribute, if importing it raises, or
+            if what it names can't be judged.
+    """
+    place, attr = split(request.target)
+    value: Any = import_place(place)
+    for part in attr.split("."):
+        if not hasattr(value, part):
+            raise TargetError(f"{place} has no attribute {attr!r}.", _offer(value))
+        value = getattr(value, part)
+    return adapters.adapt(value, request)
+
+
+def split(target: str) -> tuple[str, str]:
+    """Split at the last colon into what to import and what to take from it.
+
+    Raises:
+        TargetError: if either part is missing.
+    """
+    place, _, attr = target.rpartition(":")
+    if not place or not attr:
+        raise TargetError(
+            f"{target!r} is no target.",
+            "Write module:attr or path/file.py:attr, for example torch.nn:BatchNorm1d.",
+        )
+    return place, attr
+
+
+def import_place(place: str) -> ModuleType:
+    """Import a module by name, or a file by path with its folder importable, as for a script.
+
+    Raises:
+        TargetError: if it does not exist, or raises while it is imported.
+    """
+    path = Path(place)
+    is_file = path.suffix == ".py" or "/" in place
+    if is_file and not path.is_file():
+        raise TargetError(
+            f"There is no file {place}.", "Check the path; it is taken as you type it."
+        )
+    sys.path.insert(0, str(path.resolve().parent) if is_file else str(Path.cwd()))
+    try:
+        return _import_file(path) if is_file else importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name and (place == error.name or place.startswith(error.name + ".")):
+            hint = "Install it into this environment, or give a file: path/file.py:attr."
+            raise TargetError(f"There is no module {error.name!r} here.", hint) from None
+        raise TargetError(
+            f"Importing {place} fails: it needs the module {error.name!r}.",
+            f"Install {error.name} into this environment.",
+        ) from None
+    except BaseException as error:  # noqa: BLE001 - a subject may raise anything, SystemExit too
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:300].rstrip(": ")
+        command = f"python {shlex.quote(place)}" if is_file else f'python -c "import {place}"'
+        hint = f"Run `{command}` to see where."
+        raise TargetError(f"Importing {place} raises {said}.", hint) from None
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under its own name, registered, so that its classes can be pickled."""
+    name = path.stem if path.stem not in sys.modules else f"bn1d_subject_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _offer(value: object) -> str:
+    """Name what the user may have meant."""
+    near = [n for n in dir(value) if not n.startswith("_") and callable(getattr(value, n, None))]
+    norms = [n for n in near if "norm" in n.lower() or "bn" in n.lower()] or near
+    return f"It has {', '.join(norms[:8])}." if norms else "It has nothing that can be called."

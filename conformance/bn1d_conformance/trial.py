@@ -1,0 +1,405 @@
+"""One check at work on a subject: builds layers, guards every call, records every case."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, OrderedDict
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import pytest
+
+from bn1d_conformance import clock, program
+from bn1d_conformance.expected import Expected
+from bn1d_conformance.judge import Failure, compare
+from bn1d_conformance.offer import Offer, ask
+from bn1d_conformance.subject import State, Subject, SubjectError
+from bn1d_reference import spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from bn1d_conformance.cases import Case
+    from bn1d_conformance.expected import Answer
+    from bn1d_conformance.records import Recorder
+    from bn1d_conformance.subject import Array, Config, Gradients, Layer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+KEPT = 96  # steps remembered: those that the checks of one family share
+LOST_IN_STAGE = 3  # processes that one kind of call may cost before it is not made again
+LOST_IN_ALL = 20  # the same for all kinds together
+SHOWN = 5  # failures of one requirement that an item keeps in full
+
+
+class Guard:
+    """A layer whose every call is timed, and can raise nothing but SubjectError."""
+
+    def __init__(self, layer: Layer, config: Config | int, memory: Memory) -> None:
+        """Wrap; a layer starts in training (CTOR-7 looks at the bare one)."""
+        self.layer = layer
+        self.memory = memory
+        self.training = True
+        self.steps = [program.build(config)]
+
+    @property
+    def module(self) -> Any:
+        """The framework's own object."""
+        return self.layer.module
+
+    def state(self) -> State:
+        """Read the state."""
+        return guarded("reading the state", self.layer.state)
+
+    def load(self, state: State) -> None:
+        """Write the state."""
+        self.steps.append(program.load(state))
+        guarded("writing the state", self.layer.load, state)
+
+    def train(self, mode: bool) -> None:  # noqa: FBT001 - the signature of Module.train
+        """Switch the mode."""
+        self.training = mode
+        self.steps.append({"do": "train", "mode": mode})
+        guarded("train()" if mode else "eval()", self.layer.train, mode)
+
+    def forward(self, x: Array, *, grad: bool = False) -> Array:
+        """Answer for a copy of x."""
+        stage = "forward in training" if self.training else "forward in evaluation"
+        self.steps.append({"do": "forward", "x": x, "grad": grad})
+        self.memory.enter(stage if x.size else f"{stage} of an empty batch")
+        return guarded(stage, self.layer.forward, x.copy(), grad=grad)
+
+    def backward(self, dy: Array) -> Gradients:
+        """Return gradients for a copy of dy."""
+        self.steps.append({"do": "backward", "dy": dy})
+        self.memory.enter("backward" if dy.size else "backward of an empty batch")
+        return guarded("backward", self.layer.backward, dy.copy())
+
+    def call(self, stage: str, call: Callable[..., Any], *args: Any) -> Any:
+        """Run something else of the subject's."""
+        self.memory.enter(stage)
+        return guarded(stage, call, *args)
+
+    def method(self, name: str) -> Any:
+        """Call a method of the module's, such as reset_parameters, that it may not have."""
+        self.memory.enter(f"{name}()")
+        return guarded(f"{name}()", lambda: getattr(self.module, name)())  # noqa: PLW0108 - looked up inside
+
+    def given(self) -> Array:
+        """The memory that the last forward pass was given, as it is now."""
+        return self.layer.given()
+
+    def double_backward(self, *arrays: Array) -> Gradients:
+        """Return the gradients of the gradients."""
+        self.memory.enter("double backward")
+        copies = [a.copy() for a in arrays]
+        return guarded("double backward", self.layer.double_backward, *copies)
+
+
+def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+    """Run the subject's code; whatever it raises, SystemExit too, becomes a SubjectError."""
+    with clock.of("subject"):
+        try:
+            return call(*args, **options)
+        except SubjectError as error:
+            raise SubjectError(stage, error.said, error.error) from error
+        except BaseException as error:
+            raise SubjectError(stage, describe(error), error) from error
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, also where its own words can't be had."""
+    try:
+        text = " ".join(str(error).split())[:300]
+    except BaseException:  # noqa: BLE001 - a subject's exception may do anything
+        text = ""
+    return f"raises {type(error).__name__}: {text}" if text else f"raises {type(error).__name__}"
+
+
+class TooOftenError(Exception):
+    """What a check asks for has cost too many processes: the case is not run."""
+
+
+class Step:
+    """One forward pass of a fresh layer on a case, and its backward pass when asked for."""
+
+    def __init__(self, case: Case, trial: Trial) -> None:
+        """Build, load and answer; an error is kept and raised to every check that asks."""
+        self.case, self.trial = case, trial
+        self.error: SubjectError | None = None
+        try:
+            self.layer = trial.build(case.config, case.state, training=case.training)
+            self.y = self.layer.forward(case.x, grad=trial.has("grad"))
+            self.state = self.layer.state()
+        except SubjectError as error:
+            self.error = error
+
+    @cached_property
+    def gradients(self) -> Gradients:
+        """The backward pass, run once."""
+        return self.layer.backward(self.case.dy)
+
+
+@dataclass
+class Memory:
+    """What the checks of one process share: the subject, the seed, the steps so far."""
+
+    subject: Subject
+    profile: str
+    seed: int
+    recorder: Recorder
+    folder: Path | None = None
+    worker: str = ""
+    steps: OrderedDict[Case, Step] = field(default_factory=OrderedDict)
+    answers: OrderedDict[tuple[Case, str], Expected] = field(default_factory=OrderedDict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, stage: str) -> None:
+        """Say what the subject is about to do; not again what has cost too many processes.
+
+        Raises:
+            TooOftenError: if it has.
+        """
+        if self.lost[stage] >= LOST_IN_STAGE or self.lost.total() >= LOST_IN_ALL:
+            raise TooOftenError(f"{stage} has ended the process too often")
+        if self.folder:
+            self.recorder.write("doing", stage=stage)
+
+    @cached_property
+    def offer(self) -> Offer | None:
+        """What the subject offers; None where asking has ended a process."""
+        return ask(self.folder, self.worker, self._ask)
+
+    def _ask(self) -> Offer:
+        """Ask the subject; it offers nothing if it can't be constructed (CTOR-1 says so)."""
+        host = getattr(self.subject, "host", None)
+        try:
+            has = guarded("construction", lambda: sorted(self.subject.capabilities))
+            names = guarded("construction", lambda: dict(self.subject.names))
+            calls = guarded("construction", lambda: dict(getattr(self.subject, "calls", {})))
+        except SubjectError:
+            has, names, calls = [], {}, {}
+        offer = Offer(has, names, getattr(host, "name", ""), calls)
+        self.recorder.write("offer", **asdict(offer))
+        return offer
+
+    @cached_property
+    def capabilities(self) -> frozenset[str]:
+        """The capabilities of the offer."""
+        return frozenset(self.offer.capabilities if self.offer else ())
+
+
+class Trial:
+    """What a check function is given."""
+
+    def __init__(self, memory: Memory, ids: tuple[str, ...]) -> None:
+        """Judge `ids`, of which only those that apply to the subject are recorded."""
+        self.memory, self.ids = memory, ids
+        self.failures: list[Failure] = []
+        self._case = ""
+        self._judged: set[str] = set()
+        self._last: Guard | None = None
+
+    @property
+    def subject(self) -> Subject:
+        """The subject."""
+        return self.memory.subject
+
+    @property
+    def profile(self) -> str:
+        """How much to try: "quick", "full" or "deep"."""
+        return self.memory.profile
+
+    @property
+    def seed(self) -> int:
+        """Where random cases come from: the run's seed in `deep`, else 0."""
+        return self.memory.seed if self.profile == "deep" else 0
+
+    @property
+    def format(self) -> str:
+        """The format of cases that try one alone: fp32, or fp64 for a subject without it."""
+        return "fp32" if self.has("fp32") else "fp64"
+
+    @property
+    def torch(self) -> Any:
+        """The torch that the subject imported, for checks of the torch-module capability."""
+        return sys.modules["torch"]
+
+    def decline(self, why: str) -> None:
+        """End the item without a verdict: what it asks does not apply to the subject."""
+        self.memory.recorder.write(
+            "skip", requirements=self.ids, verdict="not-applicable", why=why
+        )
+        pytest.skip(why)
+
+    def require(self, *capabilities: str) -> None:
+        """Decline unless the subject has all of these."""
+        if lacking := sorted(set(capabilities) - self.memory.capabilities):
+            self.decline(f"the subject does not offer: {', '.join(lacking)}")
+
+    def has(self, *capabilities: str) -> bool:
+        """Whether the subject has all of these."""
+        return set(capabilities) <= self.memory.capabilities
+
+    def wants(self, ident: str) -> bool:
+        """Whether the requirement applies to the subject."""
+        return self.has(*spec.requirements()[ident].needs)
+
+    def build(
+        self, config: Config, state: State | None = None, *, training: bool | None = True
+    ) -> Guard:
+        """Construct a layer, load a state and set the mode; None leaves the mode alone."""
+        self.memory.enter("construction")
+        layer = guarded("construction", self.subject.build, config)
+        guard = self._watch(Guard(layer, config, self.memory))
+        if state is not None:
+            guard.load(state)
+        if training is not None:
+            guard.train(training)
+        return guard
+
+    def build_default(self, num_features: int) -> Guard:
+        """Construct a layer from num_features alone."""
+        self.memory.enter("construction")
+        layer = guarded("construction", self.subject.build_default, num_features)
+        return self._watch(Guard(layer, num_features, self.memory))
+
+    def adopt(self, module: Any, config: Config) -> Guard:
+        """Wrap a module of the subject's that came about without construction: a copy."""
+        layer: Any = self.subject
+        return self._watch(Guard(layer.wrap(module), config, self.memory))
+
+    def _watch(self, guard: Guard) -> Guard:
+        """Remember the layer that a failure is about."""
+        self._last = guard
+        return guard
+
+    def step(self, case: Case) -> Step:
+        """Return the subject's answer to a case, asked for once by all checks of a process.
+
+        Raises:
+            SubjectError: what the subject raised, at every call.
+        """
+        steps = self.memory.steps
+        if case not in steps:
+            steps[case] = Step(case, self)
+            while len(steps) > KEPT:
+                steps.popitem(last=False)
+        step = steps[case]
+        self._last = getattr(step, "layer", None)
+        if step.error:
+            raise step.error
+        return step
+
+    def expected(self, case: Case, grade: str = "conforming") -> Expected:
+        """Return the oracle's answers to a case, computed once."""
+        answers = self.memory.answers
+        if (case, grade) not in answers:
+            answers[case, grade] = Expected(case, grade)
+            while len(answers) > 3 * KEPT:
+                answers.popitem(last=False)
+        return answers[case, grade]
+
+    @contextmanager
+    def case(self, case: Case | str, *ids: str) -> Iterator[None]:
+        """Judge one case: what the subject raises fails each of `ids` not judged in it yet."""
+        self._case = case if isinstance(case, str) else case.id
+        self._judged, self._last = set(), None
+        before = len(self.failures)
+        self.memory.recorder.write("case", case=self._case)
+        try:
+            yield
+        except TooOftenError as error:
+            rest = [i for i in ids or self.ids if i not in self._judged]
+            self.memory.recorder.write(
+                "skip", requirements=rest, verdict="not-run", why=str(error)
+            )
+        except SubjectError as error:
+            cause = f"{error.stage} {error.said.split(':')[0]}"
+            for ident in ids or self.ids:
+                if ident not in self._judged:
+                    self.fail(ident, f"{error}.", cause=cause, says=cause)
+        for ident in self._judged:
+            failed = [f for f in self.failures[before:] if f.requirement == ident]
+            self.memory.recorder.write(
+                "judged",
+                requirement=ident,
+                case=self._case,
+                passed=not failed,
+                failures=[asdict(f) for f in failed[:SHOWN]],
+            )
+
+    def expect(self, ident: str, ok: bool, message: str, **found: Any) -> None:  # noqa: FBT001 - reads as a sentence
+        """Pass or fail a requirement; `message` is said where it fails."""
+        if self.wants(ident):
+            self._judged.add(ident)
+            if not ok:
+                self._add(Failure(ident, self._case, message, **found))
+
+    def judged(self, ident: str) -> bool:
+        """Whether the last case judged this requirement."""
+        return ident in self._judged
+
+    def fail(self, ident: str, message: str, **found: Any) -> None:
+        """Fail a requirement."""
+        self.expect(ident, False, message, **found)  # noqa: FBT003 - the plain case of expect
+
+    def compare(self, ident: str, got: Array | None, answer: Answer, case: Case) -> None:
+        """Judge one output against the oracle's under its bound."""
+        if not self.wants(ident):
+            return
+        self._judged.add(ident)
+        with clock.of("judging"):
+            result = compare(ident, case, got, answer)
+        if isinstance(result, Failure):
+            self._add(result)
+        elif case.graded:
+            self._grade(case, got, result)
+
+    def _grade(self, case: Case, got: Any, result: Any) -> None:
+        """Record the score, and the best grade whose bound holds."""
+        grade = "conforming"
+        for better in ("blocked", "accurate"):
+            answer = getattr(self.expected(case, better), result.quantity)
+            if isinstance(compare("", case, got, answer), Failure):
+                break
+            grade = better
+        self.memory.recorder.write("accuracy", case=case.id, grade=grade, **asdict(result))
+
+    def _add(self, failure: Failure) -> None:
+        """Keep a failure; the first of its requirement, with what led to it."""
+        if self._last and all(f.requirement != failure.requirement for f in self.failures):
+            failure.evidence["program"] = program.encode(self._last.steps)
+        self.failures.append(failure)
+
+    def refuses(self, ident: str, call: Callable[[], Any], *types: type[BaseException]) -> str:
+        """Pass if the call raises one of `types` (any Exception if none); return its message."""
+        wanted = types or (Exception,)
+        try:
+            call()
+        except SubjectError as error:
+            kind = type(error.error).__name__
+            right = isinstance(error.error, wanted)
+            names = " or ".join(t.__name__ for t in wanted)
+            self.expect(ident, right, f"It raises {kind}, where {names} is right: {error.said}.")
+            return str(error.error)
+        self.fail(ident, "It is accepted, and should be refused.", cause=f"{self._case} accepted")
+        return ""
+
+    def report(self) -> str:
+        """Every failure of the item, as text: first the requirement, then what happened."""
+        lines = []
+        for ident in dict.fromkeys(f.requirement for f in self.failures):
+            rows = [f for f in self.failures if f.requirement == ident]
+            lines.append(f"{ident}: {spec.requirements()[ident].sentence}")
+            lines += [f"  {f.case}: {f.message}" + _because(f) for f in rows[:SHOWN]]
+            lines += [f"  and {len(rows) - SHOWN} more"] * (len(rows) > SHOWN)
+        return "\n".join(lines)
+
+
+def _because(failure: Failure) -> str:
+    return f" Likely cause: {failure.says}." if failure.says and failure.evidence else ""
