@@ -1,0 +1,125 @@
+"""Every requirement has a check or a reason, and every check names requirements that exist."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import bn1d_conformance.checks
+from bn1d_conformance.subject import CAPABILITIES
+from bn1d_reference import spec
+
+FOLDER = Path(bn1d_conformance.checks.__file__).parent
+
+
+class Collected:
+    """A plugin that keeps the items of a session."""
+
+    def pytest_collection_finish(self, session):
+        self.items = list(session.items)
+
+
+SUBJECT = """
+class Nothing:
+    target, name, version, adapter, dialect = "nothing.py:subject", "Nothing", "", "none", {}
+    capabilities, names = frozenset(), {}
+
+    def build(self, config):
+        raise NotImplementedError
+
+subject = Nothing()
+"""
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory):
+    """Every item of the kit, as pytest collects them."""
+    folder = tmp_path_factory.mktemp("binding")
+    (folder / "nothing.py").write_text(SUBJECT)
+    words = ["--pyargs", "bn1d_conformance.checks", "-c", str(FOLDER / "pytest.ini"), "--co"]
+    words += ["--rootdir", str(FOLDER), "--strict-markers", "-p", "no:terminal"]
+    words += ["--bn1d-subject", f"{folder / 'nothing.py'}:subject", "--bn1d-profile", "deep"]
+    plugin = Collected()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTEST_ADDOPTS", raising=False)
+        assert pytest.main(words, plugins=[plugin]) == pytest.ExitCode.OK
+    return plugin.items
+
+
+def named(item):
+    return [ident for mark in item.iter_markers("requirement") for ident in mark.args]
+
+
+def functions(items):
+    return {item.function for item in items}
+
+
+def test_every_requirement_has_a_check_or_a_reason(items):
+    bound = {ident for item in items for ident in named(item)}
+    for row in spec.requirements().values():
+        assert (row.id in bound) != (row.status == "untested"), row.id
+
+
+def test_every_item_names_requirements_of_the_spec(items):
+    for item in items:
+        assert named(item), f"{item.nodeid} judges nothing"
+        assert set(named(item)) <= set(spec.requirements()), item.nodeid
+
+
+def test_an_item_names_a_requirement_once(items):
+    for item in items:
+        assert len(set(named(item))) == len(named(item)), item.nodeid
+
+
+def test_a_check_stands_in_the_file_of_its_area(items):
+    for item in items:
+        area = item.path.stem.removeprefix("test_").upper()
+        assert named(item)[0].startswith(f"{area}-"), item.nodeid
+
+
+def test_every_file_of_checks_is_of_an_area():
+    names = {path.stem.removeprefix("test_").upper() for path in FOLDER.glob("test_*.py")}
+    assert names == {area.name for area in spec.areas()}
+
+
+def test_every_check_says_what_it_does(items):
+    for function in functions(items):
+        text = function.__doc__ or ""
+        assert text.strip().endswith("."), function.__qualname__
+
+
+def test_checks_ask_for_capabilities_that_exist(items):
+    asked = {c for item in items for mark in item.iter_markers("needs") for c in mark.args}
+    needed = {c for row in spec.requirements().values() for c in row.needs}
+    assert asked | needed <= set(CAPABILITIES)
+
+
+def quoted(function):
+    """The requirement ids that a check's own source quotes."""
+    tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(function)))
+    texts = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)]
+    return {t for t in texts if isinstance(t, str) and spec.ID.fullmatch(t)}
+
+
+def test_what_a_check_judges_is_what_it_is_bound_to(items):
+    for function in functions(items):
+        bound = {i for item in items if item.function is function for i in named(item)}
+        assert quoted(function) <= bound, function.__qualname__
+
+
+def test_every_requirement_is_quoted_where_it_is_judged():
+    text = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
+    for row in spec.requirements().values():
+        assert row.status == "untested" or f'"{row.id}"' in text, row.id
+
+
+def test_checks_take_the_trial_alone_from_the_kit(items):
+    for item in items:
+        values = set(item.callspec.params) if hasattr(item, "callspec") else set()
+        assert set(item.fixturenames) - values <= {"trial", "request"}, item.nodeid
+
+
+def test_a_profile_above_quick_is_asked_for_by_its_name(items):
+    marks = {mark.args for item in items for mark in item.iter_markers("profile")}
+    assert marks <= {("quick",), ("full",), ("deep",)}

@@ -1,0 +1,322 @@
+"""What the judge accepts, what it rejects, what it says, and which cause it names."""
+
+import json
+from dataclasses import asdict, replace
+from math import inf, nan
+
+import numpy as np
+import pytest
+
+from bn1d_conformance import cases, exact_cases, misreadings
+from bn1d_conformance.expected import Answer, Expected
+from bn1d_conformance.judge import Accuracy, Failure, accepted, compare, measure
+from bn1d_conformance.misreadings import CATALOGUE, EVALUATION, Simulation, identify
+from bn1d_conformance.numbers import DTYPES, to_format, ulp
+from bn1d_reference import bounds, spec
+from bn1d_reference.formats import FORMATS
+
+CASE = cases.drawn("judge", "fp32", (6, 3), 0)
+
+
+def answer(exact, bound, fmt="fp32", quantity="y"):
+    """An Answer whose scale is its size."""
+    exact = np.array(exact, float)
+    return Answer(quantity, fmt, exact, np.full(exact.shape, float(bound)), np.abs(exact))
+
+
+def neighbours(value, fmt, steps):
+    """The members of a format around a value, as fp64, `steps` to each side."""
+    middle = to_format(np.array([value]), fmt)
+    spacing = ulp(middle, fmt)
+    return to_format(middle + spacing * np.arange(-steps, steps + 1), fmt)
+
+
+# The edge of the bound
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("exact", [1.0, -1.7, 3.0e-5, 1000.3])
+@pytest.mark.parametrize("width", [0.0, 0.3, 0.49, 0.51, 2.2, 7.0])
+def test_the_edge_is_that_of_the_bounds(fmt, exact, width):
+    bound = width * float(ulp(np.array([exact]), fmt)[0])
+    got = neighbours(exact, fmt, 12)
+    kept = accepted(
+        got, answer(np.full(got.shape, exact), bound + np.spacing(abs(exact)) / 2, fmt)
+    )
+    assert kept.tolist() == [bounds.accepts(FORMATS[fmt], g, exact, bound) for g in got.tolist()]
+    assert kept.any()
+    assert not kept.all()
+
+
+def test_without_a_bound_only_the_rounded_answer_is_right():
+    exact = 1 / 3
+    got = neighbours(exact, "fp32", 1)
+    assert accepted(got, answer(np.full(3, exact), 0)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("special", [nan, inf, -inf])
+def test_a_special_value_wants_itself(special):
+    got = np.array([nan, inf, -inf, 0.0, 3.0e38])
+    want = [np.array_equal(g, special, equal_nan=True) for g in got]
+    assert accepted(got, answer(np.full(5, special), 1e30)).tolist() == want
+
+
+@pytest.mark.parametrize("wrong", [nan, inf, -inf])
+def test_a_number_wants_a_number(wrong):
+    assert not accepted(np.array([wrong]), answer([1.0], 1e30)).any()
+
+
+def test_an_answer_that_overflows_its_format_is_infinite_there():
+    assert accepted(np.array([inf, 65504.0]), answer([1e6, 1e6], 0, "fp16")).tolist() == [
+        True,
+        False,
+    ]
+
+
+def test_zeros_of_both_signs_are_one_number():
+    assert accepted(np.array([0.0, -0.0]), answer([0.0, 0.0], 0)).all()
+
+
+# Scores
+
+
+def test_the_score_counts_ulp_at_the_scale_of_the_output():
+    exact = np.array([1.0, 0.0])
+    scaled = Answer("y", "fp32", exact, np.full(2, 1e-3), np.array([1.0, 1.0]))
+    score = measure(exact + np.array([2.0, 3.0]) * 2.0**-23, scaled)
+    assert score.worst == 3
+    assert 2 < score.ulp <= 3
+
+
+def test_the_fraction_of_the_bound_leaves_the_last_rounding_out():
+    half = 2.0**-24
+    right = answer([1.0], 10 * half)
+    assert measure(np.array([1.0 + half]), right).fraction == 0
+    assert measure(np.array([1.0 + 6 * half]), right).fraction == pytest.approx(0.5)
+
+
+def test_what_is_not_finite_is_not_scored():
+    assert measure(np.array([nan]), answer([nan], 0)) == Accuracy("y", "fp32", 0, 0, 0)
+
+
+# Answers that can't be compared
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        (None, "y is None"),
+        (np.zeros((3, 6), "float32"), "shape (3, 6), where (6, 3) is right"),
+        (np.zeros((), "float32"), "shape ()"),
+        (np.zeros((6, 3), "int32"), "dtype int32"),
+        (np.zeros((6, 3), "complex64"), "dtype complex64"),
+        (np.zeros((6, 3), bool), "dtype bool"),
+    ],
+)
+def test_what_is_no_answer_is_said(got, words):
+    failure = compare("TRAIN-1", CASE, got, Expected(CASE).y)
+    assert isinstance(failure, Failure)
+    assert words in failure.message
+    assert failure.cause == "unusable y"
+
+
+def test_a_wider_format_is_rounded_first_and_a_narrower_one_is_not():
+    right = Expected(CASE).y
+    assert isinstance(compare("TRAIN-1", CASE, right.exact, right), Accuracy)
+    narrow = right.exact.astype("float16")
+    assert isinstance(compare("TRAIN-1", CASE, narrow, right), Failure)
+
+
+# The failure in words and numbers
+
+
+def failure_of(change, case=CASE):
+    right = Expected(case).y
+    got = right.exact.astype(DTYPES[case.format])
+    change(got)
+    found = compare("TRAIN-1", case, got, right)
+    assert isinstance(found, Failure)
+    return found
+
+
+def test_the_right_answer_passes():
+    right = Expected(CASE).y
+    score = compare("TRAIN-1", CASE, right.exact.astype("float32"), right)
+    assert isinstance(score, Accuracy)
+    assert score.worst <= 0.5
+
+
+def test_the_worst_element_is_named():
+    def change(y):
+        y[1, 2] += 0.01
+        y[4, 0] -= 0.5
+
+    found = failure_of(change)
+    assert found.evidence["index"] == [4, 0]
+    assert found.evidence["wrong"] == 2
+    assert found.evidence["of"] == 18
+    assert found.message.startswith("y[4, 0] is ")
+    assert "2 of 18 values are wrong" in found.message
+
+
+def test_nan_is_worse_than_any_number():
+    def change(y):
+        y[0, 0] = 3e38
+        y[5, 1] = nan
+
+    found = failure_of(change)
+    assert found.evidence["index"] == [5, 1]
+    assert found.evidence["got"] == "nan"
+    assert "y[5, 1] is nan" in found.message
+
+
+def test_the_message_says_expected_and_how_far():
+    def change(y):
+        y[2, 1] += 0.25
+
+    found = failure_of(change)
+    right = Expected(CASE).y
+    assert f"{right.exact[2, 1]:.9g} is right" in found.message
+    assert "ulp" in found.message
+    assert "times the bound" in found.message
+    e = found.evidence
+    spacing = float(ulp(right.scale, "fp32")[2, 1])
+    assert e["ulp"] == pytest.approx(0.25 / spacing, rel=1e-3)
+    assert e["bound_fraction"] > 1
+    assert (e["expected"], e["quantity"], e["format"]) == (right.exact[2, 1], "y", "fp32")
+
+
+def test_where_nothing_rounds_the_message_says_so():
+    case = exact_cases.exact("fp32", 2)[1]
+
+    def change(y):
+        y[0, 0] = np.nextafter(y[0, 0], np.float32(9))
+
+    found = failure_of(change, case)
+    assert "no sound algorithm rounds here" in found.message
+
+
+@pytest.mark.parametrize("value", [nan, inf, -inf, 1e30])
+def test_a_failure_is_json(value):
+    def change(y):
+        y[0, 0] = value
+
+    text = json.dumps(asdict(failure_of(change)), allow_nan=False)
+    assert json.loads(text)["evidence"]["index"] == [0, 0]
+
+
+# Misreadings: what a wrong turn computes is given that turn's name
+
+EACH = [(m.name, quantity) for m in CATALOGUE for quantity in m.quantities]
+
+
+def suitable(m, fmt="fp32"):
+    """A case on which the misreading and no other gives its numbers."""
+    numeric = isinstance(m.knobs.eps, float)
+    eps = 2e-4 if numeric else 0.25
+    momentum = (
+        None if m.knobs.momentum in {"late", "early", "none-is-default", "none-is-zero"} else 0.3
+    )
+    case = cases.drawn(
+        f"suitable/{m.name}",
+        fmt,
+        (4, 3, 5),
+        0,
+        eps=eps,
+        momentum=momentum,
+        training=m.mode != EVALUATION,
+    )
+    small = 0.01 if numeric else 1.0  # variances about eps
+    weight = np.array([-1.5, 0.75, 2.0], case.state.weight.dtype)
+    dtype = case.state.running_var.dtype
+    state = replace(
+        case.state,
+        weight=weight,
+        running_mean=(case.state.running_mean * small).astype(dtype),
+        running_var=(case.state.running_var * small**2).astype(dtype),
+    )
+    return replace(case, x=(case.x * DTYPES[fmt].type(small)), state=state)
+
+
+def simulated(m, case, quantity):
+    """What an implementation with this misreading answers."""
+    right = getattr(Expected(case), quantity)
+    return Simulation(case, m.knobs).quantity(quantity).astype(DTYPES[right.format]), right
+
+
+@pytest.mark.parametrize(("name", "quantity"), EACH)
+@pytest.mark.parametrize("fmt", ["fp32", "fp64"])
+def test_a_misreading_is_told_by_its_numbers(name, quantity, fmt):
+    m = misreadings.BY_NAME[name]
+    case = suitable(m, fmt)
+    got, right = simulated(m, case, quantity)
+    found = compare(m.requirement, case, got, right)
+    assert isinstance(found, Failure), "the right answer, or not told from it"
+    assert found.cause == name
+    assert found.says == m.says
+
+
+def misfit(m, case, got, right):
+    """The largest distance of an answer from a misreading's, in ulp at the output's scale."""
+    apart = np.abs(got.astype(float) - Simulation(case, m.knobs).quantity(right.quantity))
+    return (apart / ulp(right.scale, right.format)).max()
+
+
+@pytest.mark.parametrize(("name", "quantity"), EACH)
+@pytest.mark.parametrize("fmt", ["fp16", "bf16"])
+def test_in_half_precision_no_other_misreading_fits_better(name, quantity, fmt):
+    m = misreadings.BY_NAME[name]
+    case = suitable(m, fmt)
+    got, right = simulated(m, case, quantity)
+    found = identify(case, got.astype(float), right)
+    if found:  # a place less or more is noise
+        own, other = (misfit(k, case, got, right) for k in (m, found))
+        assert other <= own + 1, f"{found.name} is {other:.3g} ulp away, {name} {own:.3g}"
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("size", [(6, 3), (4, 3, 5), (2, 2)])
+def test_the_right_answer_is_no_misreading(training, fmt, size):
+    case = cases.drawn("right", fmt, size, 0, training=training)
+    expected = Expected(case)
+    for quantity in ("y", "running_mean", "running_var", "dx", "dweight", "dbias"):
+        if training or not quantity.startswith("running"):
+            right = getattr(expected, quantity)
+            got = right.exact.astype(DTYPES[right.format]).astype(float)
+            assert identify(case, got, right) is None
+
+
+@pytest.mark.parametrize("family", ["A1", "A2", "A7"])
+def test_a_small_error_is_no_misreading(family):
+    for case in cases.family(family, "fp32", 2, "quick", 0):
+        right = Expected(case).y
+        noisy = right.exact + 30 * right.bound * np.sign(np.sin(np.arange(right.exact.size)))[0]
+        found = identify(case, noisy, right)
+        assert found is None, found.name
+
+
+def test_noise_is_no_misreading():
+    right = Expected(CASE).y
+    noise = np.random.default_rng(1).normal(0, 1, right.exact.shape)
+    assert identify(CASE, noise, right) is None
+
+
+def test_the_definition_itself_is_what_no_knob_changes():
+    for training in (True, False):
+        case = cases.drawn("plain", "fp64", (6, 3), 0, training=training)
+        plain, expected = Simulation(case, misreadings.Knobs()), Expected(case)
+        outputs = ["y", "dx", "dweight", "dbias"] + ["running_mean", "running_var"] * training
+        for quantity in outputs:
+            right = getattr(expected, quantity).exact
+            assert plain.quantity(quantity) == pytest.approx(right, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("m", CATALOGUE, ids=lambda m: m.name)
+def test_a_misreading_breaks_a_requirement_of_the_spec(m):
+    assert m.requirement in spec.requirements()
+    assert not m.says.endswith(".")
+
+
+def test_names_of_misreadings_are_unique():
+    assert len(misreadings.BY_NAME) == len(CATALOGUE)

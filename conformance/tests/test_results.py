@@ -1,0 +1,412 @@
+"""The results document: true to its schema, whole on disk, and data wherever it comes from."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+
+import bn1d_conformance
+from bn1d_conformance import program, records, results
+from bn1d_conformance.numbers import DTYPES
+from bn1d_conformance.run import Options
+from bn1d_conformance.subject import CAPABILITIES
+from bn1d_reference import SPEC_VERSION, spec
+
+
+@pytest.fixture(scope="module")
+def schema():
+    document = results.schema()
+    jsonschema.Draft202012Validator.check_schema(document)
+    return jsonschema.Draft202012Validator(document)
+
+
+@pytest.fixture(scope="module")
+def whole(bn1d, tmp_path_factory):
+    """The whole quick run of PyTorch's own layer: the process, and the file that it wrote."""
+    out = tmp_path_factory.mktemp("whole") / "result.json"
+    ran = bn1d("run", "torch.nn:BatchNorm1d", "--profile", "quick", "--json", out)
+    return ran, json.loads(out.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def right(whole):
+    return whole[1]
+
+
+@pytest.fixture(scope="module")
+def wrong(judge):
+    return judge(
+        "modules.py:Shifted",
+        "-k",
+        "test_biased_variance or test_affine or test_momentum or test_input",
+    )
+
+
+# A real result
+
+
+def test_pytorch_conforms(whole):
+    ran, right = whole
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "BatchNorm1d 2." in ran.stdout
+    assert " conforms\n" in ran.stdout
+    assert right["verdict"] == "conforms"
+    assert right["diagnoses"] == []
+    assert right["errors"] == []
+    assert right["counts"]["pass"] >= 70
+    assert right["accuracy"]["grade"] in {"blocked", "accurate", "conforming"}
+
+
+@pytest.mark.parametrize("which", ["right", "wrong"])
+def test_a_result_is_true_to_the_schema(which, request, schema):
+    schema.validate(request.getfixturevalue(which))
+
+
+@pytest.mark.parametrize("which", ["right", "wrong"])
+def test_counts_add_up_to_the_total(which, request):
+    result = request.getfixturevalue(which)
+    counts = dict(result["counts"])
+    assert counts.pop("total") == sum(counts.values()) == len(spec.requirements())
+    verdicts = [row["verdict"].replace("-", "_") for row in result["requirements"].values()]
+    assert {name: verdicts.count(name) for name in counts} == counts
+
+
+@pytest.mark.parametrize("which", ["right", "wrong"])
+def test_requirements_are_those_of_the_spec_in_its_order(which, request):
+    rows = request.getfixturevalue(which)["requirements"]
+    assert list(rows) == list(spec.requirements())
+    for ident, row in rows.items():
+        assert row["level"] == spec.requirements()[ident].level
+        assert row["failed"] <= row["cases"]
+        assert bool(row["failures"]) == (row["verdict"] in results.FAILING), ident
+        assert bool(row["cases"]) == (row["verdict"] in {"pass", *results.FAILING}), ident
+
+
+def test_the_kit_is_named_with_its_versions(right):
+    kit = right["kit"]
+    assert kit["version"] == bn1d_conformance.__version__
+    assert kit["spec_version"] == SPEC_VERSION
+    assert kit["suite_hash"] == results.suite_hash()
+
+
+def test_the_subject_is_named_with_what_it_offers(right):
+    subject = right["subject"]
+    assert subject["target"] == "torch.nn:BatchNorm1d"
+    assert subject["name"] == "torch.nn.modules.batchnorm.BatchNorm1d"
+    assert subject["adapter"] == "torch-module"
+    assert set(subject["capabilities"]) <= set(CAPABILITIES)
+    assert all(ours == theirs for ours, theirs in subject["names"].items())
+
+
+def test_what_was_not_asked_for_is_not_run(wrong):
+    assert wrong["requirements"]["CTOR-1"]["verdict"] == "not-run"
+    assert wrong["counts"]["not_run"] > 0
+
+
+def test_a_failure_tells_where_and_how_far(wrong):
+    first = wrong["diagnoses"][0]
+    (failure, *_) = wrong["requirements"][first["requirement"]]["failures"]
+    assert failure["evidence"]["quantity"] == "y"
+    assert failure["evidence"]["got"] - failure["evidence"]["expected"] == pytest.approx(
+        0.125, 0.1
+    )
+    assert failure["evidence"]["program"][0]["do"] == "build"
+
+
+def test_the_environment_names_no_folder(right, wrong):
+    for result in (right, wrong):
+        text = json.dumps({**result, "subject": None, "options": None})
+        assert not re.search(r"/(home|root|tmp|usr|work|opt|var)\b", text)
+        assert str(Path.home()) not in text
+
+
+def test_a_result_is_json_without_nan(right, wrong):
+    for result in (right, wrong):
+        assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_timings_are_within_the_whole(right):
+    assert set(right["timings"]) >= {"import", "judging", "oracle", "subject"}
+    assert sum(right["timings"].values()) <= right["seconds"]
+
+
+# The schema is strict, and says what each field is
+
+
+def nodes(value):
+    if isinstance(value, dict):
+        yield value
+        for inner in value.values():
+            yield from nodes(inner)
+    if isinstance(value, list):
+        for inner in value:
+            yield from nodes(inner)
+
+
+def test_every_property_is_described():
+    document = results.schema()
+    for node in nodes(document):
+        for name, field in node.get("properties", {}).items():
+            if isinstance(field, dict) and name not in {"do", "mode", "x", "dy", "weight", "bias"}:
+                target = field.get("$ref", "").rpartition("/")[2]
+                described = field if "description" in field else document["$defs"].get(target, {})
+                assert "description" in described or name.startswith("running"), name
+
+
+def test_every_object_says_which_properties_it_has():
+    for node in nodes(results.schema()):
+        if node.get("type") == "object":
+            strict = {"additionalProperties", "unevaluatedProperties"} & set(node)
+            assert strict, sorted(node)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["schema_version"], 2),
+        (["verdict"], "pass"),
+        (["extra"], 1),
+        (["kit", "name"], "another"),
+        (["kit", "suite_hash"], "xyz"),
+        (["options", "profile"], "slow"),
+        (["subject", "capabilities"], ["flying"]),
+        (["counts", "pass"], -1),
+        (["requirements", "stats-1"], {}),
+        (["requirements", "STATS-1", "verdict"], "passed"),
+        (["requirements", "STATS-1", "level"], "must"),
+        (["accuracy", "grade"], "best"),
+        (["accuracy", "outputs", "z fp32"], {"ulp": 0, "worst": 0, "bound_fraction": 0}),
+        (["diagnoses"], [{"requirement": "STATS-1"}]),
+        (["seconds"], "3"),
+    ],
+)
+def test_the_schema_refuses(right, schema, path, value):
+    changed = copy.deepcopy(right)
+    place = changed
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert not schema.is_valid(changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("capability", lambda d: d["$defs"]["capability"]["enum"]),
+        ("format", lambda d: d["$defs"]["format"]["enum"]),
+        ("verdict", lambda d: d["$defs"]["requirement"]["properties"]["verdict"]["enum"]),
+        ("level", lambda d: d["$defs"]["requirement"]["properties"]["level"]["enum"]),
+        ("option", lambda d: d["properties"]["options"]["required"]),
+    ],
+)
+def test_words_of_the_schema_are_those_of_the_kit(name, place):
+    words = {
+        "capability": set(CAPABILITIES),
+        "format": set(DTYPES),
+        "verdict": set(results.VERDICTS),
+        "level": set(spec.LEVELS),
+        "option": set(vars(Options("x"))),
+    }
+    assert set(place(results.schema())) == words[name]
+
+
+def test_the_schema_takes_every_array_of_a_program(schema):
+    sub = {"$ref": "#/$defs/array", "$defs": results.schema()["$defs"]}
+    check = jsonschema.Draft202012Validator(sub)
+    arrays = [np.zeros((2, 3), d) for d in DTYPES.values()]
+    arrays += [np.zeros((0, 3), "float32"), np.array([[True]]), np.array([[1j]]), np.zeros(5000)]
+    arrays += [np.array([np.nan, np.inf, -0.0])]
+    for array in arrays:
+        check.validate(json.loads(json.dumps(program.array(array), allow_nan=False)))
+    assert schema
+
+
+# Writing and reading
+
+
+def minimal():
+    """A document that says little."""
+    options = vars(Options("nothing:at_all"))
+    return results.build(results.Tally([]), options, complete=False, seconds=0.0)
+
+
+def test_a_run_that_saw_nothing_is_incomplete_and_true_to_the_schema(schema):
+    document = json.loads(json.dumps(minimal()))
+    assert document["verdict"] == "incomplete"
+    assert document["counts"]["not_run"] == document["counts"]["total"]
+    schema.validate(document)
+
+
+def test_what_is_written_is_what_is_read(tmp_path):
+    path = tmp_path / "new" / "result.json"
+    document = json.loads(json.dumps(minimal()))
+    results.write(document, path)
+    assert results.load(path) == document
+    assert [p.name for p in path.parent.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize("spoil", [float("nan"), {1, 2}, "\ud800"])
+def test_a_document_that_can_not_be_written_leaves_the_old_one(tmp_path, spoil):
+    path = tmp_path / "result.json"
+    path.write_text("old")
+    with pytest.raises((ValueError, TypeError)):
+        results.write({"schema_version": 1, "x": spoil}, path)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_write_that_fails_half_way_leaves_no_part(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        results.write(minimal(), tmp_path / "result.json")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"schema_version": 0}', '{"schema_version": "1"}', "\xff"],
+)
+def test_a_file_that_is_no_result_is_refused_in_one_sentence(tmp_path, text):
+    path = tmp_path / "file.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(results.ResultsError, match=r"file\.json") as caught:
+        results.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_refused_in_one_sentence(tmp_path):
+    with pytest.raises(results.ResultsError, match="can't be read"):
+        results.load(tmp_path / "missing.json")
+
+
+# From events to verdicts
+
+
+def tally(*events):
+    return results.Tally({"e": name, **values} for name, values in events)
+
+
+FAILURE = {"case": "c", "message": "m", "cause": "", "says": "", "evidence": {}}
+
+
+def judged(*, passed, ident="STATS-1"):
+    failures = [] if passed else [{**FAILURE, "requirement": ident}]
+    return ("judged", {"requirement": ident, "passed": passed, "failures": failures})
+
+
+def skipped(verdict):
+    return ("skip", {"requirements": ["STATS-1"], "verdict": verdict})
+
+
+def died(verdict):
+    words = {"case": "c", "message": "m", "cause": "c", "says": "s"}
+    return ("died", {"requirements": ["STATS-1"], "verdict": verdict, **words})
+
+
+ERROR = ("error", {"nodeid": "n", "said": "s", "requirements": ["STATS-1"]})
+BAD = judged(passed=False)
+GOOD = judged(passed=True)
+
+
+@pytest.mark.parametrize(
+    ("events", "verdict"),
+    [
+        ([], "not-run"),
+        ([GOOD], "pass"),
+        ([GOOD, BAD], "fail"),
+        ([skipped("not-applicable")], "not-applicable"),
+        ([GOOD, skipped("not-applicable")], "pass"),
+        ([GOOD, skipped("not-run")], "not-run"),
+        ([GOOD, ERROR], "error"),
+        ([BAD, ERROR], "fail"),
+        ([BAD, died("crash")], "crash"),
+        ([GOOD, died("timeout")], "timeout"),
+        ([died("timeout"), died("crash")], "crash"),
+        ([("unheard-of", {})], "not-run"),
+    ],
+)
+def test_the_worst_that_was_seen_is_the_verdict(events, verdict):
+    assert tally(*events).verdict("STATS-1") == verdict
+
+
+def run_of(*events, complete=True):
+    """The document of a run that passed every requirement, and then saw these events."""
+    good = [judged(passed=True, ident=ident) for ident in spec.requirements()]
+    options = vars(Options("x:y"))
+    return results.build(tally(*good, *events), options, complete=complete, seconds=1.0)
+
+
+@pytest.mark.parametrize(
+    ("events", "complete", "verdict"),
+    [
+        ([], True, "conforms"),
+        ([], False, "incomplete"),
+        ([BAD], True, "diverges"),
+        ([BAD], False, "diverges"),
+        ([ERROR], True, "incomplete"),
+        ([BAD, ERROR], True, "diverges"),
+        ([skipped("not-run")], True, "incomplete"),
+        ([died("crash")], True, "diverges"),
+        ([died("timeout")], True, "diverges"),
+    ],
+)
+def test_the_verdict_of_the_run(events, complete, verdict):
+    assert run_of(*events, complete=complete)["verdict"] == verdict
+
+
+LOOSE = next(r.id for r in spec.requirements().values() if not r.binding)
+
+
+def test_only_a_binding_requirement_makes_a_subject_diverge():
+    found = run_of(judged(passed=False, ident=LOOSE))
+    assert found["requirements"][LOOSE]["verdict"] == "fail"
+    assert found["verdict"] == "conforms"
+
+
+def test_an_error_of_the_kits_own_is_never_conformance():
+    event = ("error", {"nodeid": "n", "said": "s", "requirements": [LOOSE]})
+    assert run_of(event)["verdict"] == "incomplete"
+
+
+def test_at_most_five_failures_are_kept_and_all_are_counted():
+    row = run_of(*[BAD] * 9)["requirements"]["STATS-1"]
+    assert (row["cases"], row["failed"], len(row["failures"])) == (10, 9, 5)
+
+
+def test_the_grade_is_that_of_the_worst_comparison():
+    base = {"quantity": "y", "format": "fp32", "ulp": 1.0, "worst": 2.0, "fraction": 0.5}
+    rows = [{**base, "grade": g} for g in ("accurate", "blocked", "accurate")]
+    assert results.accuracy(rows)["grade"] == "blocked"
+    assert results.accuracy([])["grade"] is None
+    rows.append({**base, "grade": "accurate", "worst": 7.0})
+    assert results.accuracy(rows)["outputs"] == {
+        "y fp32": {"ulp": 1.0, "worst": 7.0, "bound_fraction": 0.5}
+    }
+
+
+# Records of a run that was cut short
+
+
+def test_a_line_that_was_cut_short_is_left_out(tmp_path):
+    (tmp_path / "gw0.jsonl").write_text('{"e": "item"}\n{"e": "jud')
+    assert [event["e"] for event in records.read(tmp_path)] == ["item"]
+
+
+def test_every_process_has_its_own_records(tmp_path):
+    for name in ("gw0", "gw1"):
+        (tmp_path / f"{name}.jsonl").write_text('{"e": "item"}\n')
+    assert {event["process"] for event in records.read(tmp_path)} == {"gw0", "gw1"}
+
+
+@pytest.mark.parametrize("text", ["plain", "a\x1b[31mred", "a\nb", "a\u202eb", "\x00"])
+def test_what_is_printed_controls_no_terminal(text):
+    shown = results.printable(text)
+    assert shown.isprintable()
+    assert len(shown) == len(text)

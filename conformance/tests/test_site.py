@@ -1,0 +1,317 @@
+"""The pages hold what the spec and the results say, and nothing that a string smuggles in."""
+
+import copy
+import html
+import json
+import posixpath
+import re
+import shlex
+import subprocess
+import sys
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import markdown
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bn1d_conformance import markup, site
+from bn1d_reference import SPEC_VERSION, spec
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+FILES = ROOT.glob("conformance/results/*.json")
+PUBLISHED = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
+JUDGED = [i for i, r in spec.requirements().items() if r.area in ("STATS", "EVAL")]
+SAID = "running_var[0] is 1, where 2 is right."
+WRONG = {"case": "A1/fp32", "message": SAID, "cause": "", "evidence": {}}
+
+
+def row(ident):
+    wrong = ident == "STATS-2"
+    return {
+        "level": spec.requirements()[ident].level,
+        "verdict": "fail" if wrong else "pass",
+        "cases": 12,
+        "failed": 3 if wrong else 0,
+        "failures": [WRONG] if wrong else [],
+        "seconds": 0.25,
+    }
+
+
+@pytest.fixture
+def result():
+    """A results file of two areas with one failure."""
+    rows = {ident: row(ident) for ident in JUDGED}
+    return {
+        "schema_version": 1,
+        "kit": {"name": "kit", "version": "1", "spec_version": SPEC_VERSION, "suite_hash": "0abc"},
+        "subject": {
+            "target": "mine.py:Layer",
+            "name": "mine.Layer",
+            "version": "2.0",
+            "adapter": "torch-module",
+            "dialect": {},
+            "capabilities": ["train", "eval"],
+            "names": {"weight": "gamma"},
+        },
+        "environment": {"python": "3.14.0", "packages": {"torch": "2.13.0"}},
+        "options": {
+            "target": "mine.py:Layer",
+            "device": "cpu",
+            "profile": "full",
+            "fail_fast": False,
+            "jobs": 1,
+            "select": "",
+            "names": ["weight=gamma"],
+            "seed": 0,
+            "timeout": 30.0,
+        },
+        "verdict": "diverges",
+        "counts": {"total": len(rows), "pass": len(rows) - 1, "fail": 1},
+        "requirements": rows,
+        "diagnoses": [
+            {
+                "requirement": "STATS-2",
+                "cause": "The biased variance is tracked.",
+                "identified": True,
+                "evidence": "A1/fp32: running_var[0] is 1, where 2 is right.",
+                "folded": ["STATS-9"],
+            }
+        ],
+        "accuracy": {
+            "grade": "blocked",
+            "outputs": {"y fp32": {"ulp": 1.5, "worst": 8542.3, "bound_fraction": 0.165}},
+        },
+        "errors": [],
+        "timings": {},
+        "seconds": 12.5,
+    }
+
+
+def renderer():
+    """Markdown with the extensions that the site is built with."""
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["markdown_extensions"]
+    named = [{e: {}} if isinstance(e, str) else e for e in settings]
+    options = {name: values for extension in named for name, values in extension.items()}
+    return markdown.Markdown(extensions=list(options), extension_configs=options)
+
+
+MARKDOWN = renderer()
+
+
+class Structure(HTMLParser):
+    """The tags of a page with their attributes; those of highlighted code apart, text apart."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.code, self.text, self.inside = [], set(), [], False
+        self.feed(MARKDOWN.reset().convert(page))
+
+    def handle_starttag(self, tag, attrs):
+        self.inside |= tag == "pre"
+        if self.inside:
+            self.code.add(tag)
+        else:
+            self.tags.append((tag, attrs))
+
+    def handle_endtag(self, tag):
+        self.inside &= tag != "pre"
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+# The spec
+
+
+def test_one_page_an_area_and_an_index():
+    pages = site.spec_pages()
+    assert list(pages) == ["spec/index.md", *(f"spec/{a.name.lower()}.md" for a in spec.areas())]
+
+
+@pytest.mark.parametrize("area", spec.areas(), ids=lambda a: a.name)
+def test_a_requirement_is_a_heading_and_every_word_of_it_is_there(area):
+    page = Structure(site.spec_pages()[f"spec/{area.name.lower()}.md"])
+    anchors = [dict(attrs)["id"] for tag, attrs in page.tags if tag == "h2"]
+    assert anchors == [r.id.lower() for r in area.requirements]
+    text = "".join(page.text)
+    for r in area.requirements:
+        for said in (r.sentence, r.intent, r.breaks, r.untested, *r.source, *r.needs, *r.rests_on):
+            assert said.replace("`", "") in text
+
+
+def test_a_verdict_stands_beside_its_requirement_and_leads_to_the_result(result):
+    pages = site.spec_pages({"mine": result})
+    passing = sum(ident.startswith("STATS-") for ident in JUDGED) - 1
+    link = "[<code>mine</code>](../results/mine.md#stats-2)"
+    assert f'{link} <span class="verdict bad">fail</span>' in pages["spec/stats.md"]
+    assert pages["spec/stats.md"].count('<span class="verdict good">pass</span>') == passing
+
+
+def test_a_requirement_that_a_file_does_not_know_was_not_run(result):
+    del result["requirements"]["STATS-2"]
+    page = site.spec_pages({"mine": result})["spec/stats.md"]
+    assert '(../results/mine.md) <span class="verdict open">not&#45;run</span>' in page
+    site.result_page(result)
+
+
+def test_every_link_leads_to_a_page_and_an_anchor(result):
+    drawn = {**site.spec_pages({"mine": result}), **site.result_pages({"mine": result})}
+    written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
+    anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
+    for path, page in drawn.items():
+        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page):
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+            found = anchors[name if target else path]
+            assert not anchor or anchor in found, (path, target, anchor)
+
+
+def anchors_of(page):
+    return {dict(attrs).get("id") for _, attrs in Structure(page).tags}
+
+
+# The results
+
+
+def test_a_page_says_what_the_file_says(result):
+    text = "".join(Structure(site.result_page(result)).text)
+    count = len(JUDGED)
+    assert f"1 diverge, 0 not covered, {count - 1} pass, of {count} requirements." in text
+    for said in (
+        "mine.py:Layer",
+        "diverges",
+        "STATS-2: The biased variance is tracked.",
+        "The same explains STATS-9.",
+        "Grade: blocked",
+        "8,542",
+        "16.5 %",
+        "3.14.0",
+        "torch: 2.13.0",
+        "weight: gamma",
+        "3 of 12 cases fail",
+        SAID,
+    ):
+        assert said in text
+
+
+def test_what_was_not_judged_is_counted_apart(result):
+    rows = result["requirements"]
+    rows["EVAL-1"]["verdict"] = "not-applicable"
+    rows["EVAL-2"]["verdict"] = "not-run"
+    rows["EVAL-3"]["verdict"] = "error"
+    assert "1 diverge, 3 not covered" in site.result_page(result)
+
+
+def test_the_command_makes_the_same_run(result):
+    result["options"].update(target="my file.py:Layer", profile="deep", seed=7, select="a and b")
+    [command] = re.findall(r"^\$ (.*)$", site.result_page(result), re.MULTILINE)
+    assert shlex.split(command) == [
+        *("bn1d", "run", "my file.py:Layer", "--device", "cpu", "--profile", "deep"),
+        *("--timeout", "30.0", "--seed", "7", "--map", "weight=gamma", "-k", "a and b"),
+    ]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_results_are_of_this_spec(name):
+    result = PUBLISHED[name]
+    assert result["kit"]["spec_version"] == SPEC_VERSION
+    assert list(result["requirements"]) == list(spec.requirements())
+    assert result["options"]["profile"] == "full"
+    assert result["options"]["target"].replace(":", ".") == name
+    assert site.result_page(result)
+
+
+def test_the_result_of_pytorch_is_published_and_listed():
+    assert PUBLISHED["torch.nn.BatchNorm1d"]["verdict"] == "conforms"
+    index = site.result_pages(PUBLISHED)["results/index.md"]
+    assert "[<code>torch&#46;nn&#46;BatchNorm1d</code>](torch.nn.BatchNorm1d.md)" in index
+
+
+# Strings are data
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</code></span></td></div><img src=x onerror=alert(1)>",
+    '"><b onclick="x">',
+    "&lt;script&gt;&#60;script&#62;&amp;",
+    "[text](javascript:alert(1)) ![](//third.party/x.png) <https://third.party>",
+    "[text][ref] [^1] [STATS-2][] https://third.party",
+    "**bold** __bold__ *i* ~~s~~ ==m== ++k++ $x$ :smile: --- ***",
+    "a | b | c\n|---|---|",
+    "\n\n# heading\n\n- item\n\n    code\n\n```\nfence\n```\n",
+    "\r\n\r\n::: bn1d_conformance.site\n",
+    "{ #id .class onclick=alert(1) } {: #id }",
+    "`tick` ``two`` \\` \\<b>",
+    "<!-- comment\n<div markdown>",
+    "1. one\n: definition\n> quote\n!!! note\n*[HTML]: abbreviation\n[ref]: //third.party",
+    "\x1b[31m\x00\x07\u2028\u2029\u202egpj.exe\ud800",
+]
+
+
+FREE = {"weight", "torch", "y fp32"}  # keys that a results file chooses
+
+
+def replaced(value, by):
+    """A document with every string replaced, and every key that is no field's name."""
+    if isinstance(value, dict):
+        return {by if k in FREE else k: replaced(v, by) for k, v in value.items()}
+    if isinstance(value, list):
+        return [replaced(v, by) for v in value]
+    return by if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_string_becomes_markup(result, hostile):
+    plain = Structure(site.result_page(replaced(result, "plain")))
+    page = Structure(site.result_page(replaced(result, hostile)))
+    assert page.tags == plain.tags
+    assert page.code <= {"pre", "code", "span", "a"}
+    shown = " ".join(re.sub(r"[\x00-\x1f\u2028-\u202e\ud800]", " ", hostile).split())
+    assert shown in "".join(page.text)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
+    def structures(text):
+        published = {"mine": replaced(result, text)}
+        pages = {**site.result_pages(published), **site.spec_pages(published)}
+        return [Structure(pages[p]).tags for p in ("results/index.md", "spec/stats.md")]
+
+    assert structures(hostile) == structures("plain")
+
+
+def test_numbers_that_are_strings_are_strings(result):
+    changed = copy.deepcopy(result)
+    changed["counts"] = dict.fromkeys(result["counts"], "<b>")
+    scores = changed["accuracy"]["outputs"]["y fp32"]
+    scores.update(dict.fromkeys(scores, "<b>"))
+    changed["seconds"] = changed["requirements"]["EVAL-1"]["cases"] = "<b>"
+    assert Structure(site.result_page(changed)).tags == Structure(site.result_page(result)).tags
+
+
+@given(st.text())
+def test_literal_shows_a_string_as_it_is(text):
+    shown = markup.literal(text)
+    assert re.fullmatch(r"(?:[A-Za-z0-9 ,]|[^\x00-\x7f]|&#\d+;)*", shown)
+    visible = "".join(c if c.isprintable() else " " for c in text)
+    assert html.unescape(shown) == " ".join(visible.split())
+
+
+@given(st.text(alphabet=st.sampled_from("ab `*_<>[]()#|-1TSA\n")))
+def test_prose_makes_code_and_links_only(text):
+    tags = Counter(tag for tag, _ in Structure(f"x {markup.prose(text)}").tags)
+    assert set(tags) <= {"p", "code", "a"}
+
+
+# The rooms
+
+
+def test_the_site_imports_nothing_that_runs_a_subject():
+    script = "import bn1d_conformance.site, sys; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", script], text=True)
+    names = {name.partition(".")[0] for name in loaded.split()}
+    assert not names & {"numpy", "torch", "ml_dtypes", "pytest", "typer", "rich"}
