@@ -1,0 +1,54 @@
+"""Run anew what the pages show of a terminal, so that it stays true.
+
+A capture stands between two comments, the first of which says how it was made:
+
+    <!-- captured: COMMAND -->  or  <!-- captured, first 9 lines: COMMAND -->
+    a fenced block
+    <!-- end captured -->
+
+The commands run in one new folder, in the order of the pages; `mine.py` there is the page's own
+Python. What a command writes to stderr, progress for example, is not shown.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "docs" / "judge.md", ROOT / "README.md")
+CAPTURE = re.compile(
+    r"(?P<head><!-- captured(?:, first (?P<most>\d+) lines)?: (?P<command>.*?) -->\n```\w+\n)"
+    r".*?(?P<tail>```\n<!-- end captured -->)",
+    re.DOTALL,
+)
+EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def main() -> None:
+    """Rewrite every capture of every page."""
+    example = EXAMPLE.search(PAGES[0].read_text("utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        if example:
+            (Path(folder) / "mine.py").write_text(example[1], "utf-8")
+        for page in PAGES:
+            text = page.read_text("utf-8")
+            page.write_text(CAPTURE.sub(lambda found: _again(found, folder), text), "utf-8")
+
+
+def _again(found: re.Match[str], folder: str) -> str:
+    """One capture with the output that its command has today."""
+    ran = subprocess.run(  # noqa: S603 - the command stands on a page of this repository
+        shlex.split(found["command"]), cwd=folder, stdout=subprocess.PIPE, text=True, check=False
+    )
+    lines = [line.rstrip() for line in ran.stdout.strip("\n").splitlines()]
+    most = int(found["most"] or len(lines))
+    more = ["..."] if most < len(lines) else []
+    return "\n".join([found["head"] + "\n".join(lines[:most] + more), found["tail"]])
+
+
+if __name__ == "__main__":
+    main()
