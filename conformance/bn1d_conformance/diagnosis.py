@@ -14,7 +14,7 @@ from bn1d_conformance.misreadings import BY_NAME
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 HOMES = {
     "construction": "CTOR-1",
@@ -78,27 +78,32 @@ def ancestors(ident: str) -> set[str]:
     return found
 
 
-def diagnose(failures: Mapping[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def diagnose(
+    failures: Mapping[str, list[dict[str, Any]]], passed: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """Order the causes of these failures, the likeliest first.
 
     Args:
         failures: by requirement, each as `judge.Failure` has it.
+        passed: the requirements that were judged and hold.
 
     Returns:
         A list of {requirement, cause, evidence, folded}, as the results file has it.
     """
-    groups = _grouped(failures)
+    groups = _grouped(failures, passed)
     roots = _folded(groups)
     roots.sort(key=_rank)
     return [_row(group, failures) for group in roots]
 
 
-def _grouped(failures: Mapping[str, list[dict[str, Any]]]) -> list[Group]:
+def _grouped(
+    failures: Mapping[str, list[dict[str, Any]]], passed: Collection[str]
+) -> list[Group]:
     """One group a named cause, and one a requirement that has none."""
     groups: dict[str, Group] = {}
     for ident in (i for i in spec.requirements() if i in failures):
         cause = _leading(failures[ident])
-        if cause in BY_NAME and BY_NAME[cause].requirement not in failures:
+        if cause in BY_NAME and BY_NAME[cause].requirement in passed:
             cause = ""  # the numbers agree by chance: what the misreading breaks is whole
         key = cause or ident
         sample = next((f for f in failures[ident] if f["cause"] == cause), failures[ident][0])

@@ -133,6 +133,7 @@ def build(
     """
     rows = {i: _row(tally, i) for i in spec.requirements()}
     failing = {i: tally.failures[i] for i, row in rows.items() if row["verdict"] in FAILING}
+    passed = [i for i, row in rows.items() if row["verdict"] == "pass"]
     counts = Counter(row["verdict"] for row in rows.values())
     return {
         "schema_version": SCHEMA_VERSION,
@@ -152,7 +153,7 @@ def build(
         "verdict": _overall(rows, complete=complete),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
-        "diagnoses": diagnose(failing),
+        "diagnoses": diagnose(failing, passed),
         "accuracy": accuracy(tally.accuracy),
         "errors": tally.errors,
         "timings": {k: round(v, 3) for k, v in sorted(tally.spent.items())},

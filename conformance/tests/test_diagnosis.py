@@ -168,3 +168,10 @@ def test_a_gradient_that_follows_from_the_output_is_no_news_and_alone_it_is(outp
     (alone,) = diagnose({idents[1]: given[idents[1]]})
     assert alone["requirement"] == idents[1]
     assert "gradient" in alone["cause"]
+
+
+def test_a_cause_whose_own_requirement_holds_is_chance():
+    given = {"STATS-9": [failure("STATS-9", "biased-tracking")]}
+    (seen,) = diagnose(given, passed=["STATS-2"])
+    (alone,) = diagnose(given)  # STATS-2 was not asked for: nothing speaks against the cause
+    assert (seen["identified"], alone["identified"]) == (False, True)
