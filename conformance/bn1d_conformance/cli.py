@@ -66,14 +66,17 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
             "--map", metavar="weight=gamma", help="What the subject calls it; repeatable."
         ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the deep profile's random cases.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(min=0, help="Of the random cases; a new one in deep, else 0."),
+    ] = None,
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one check may take.")
     ] = 30.0,
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, or a function."""
-    from bn1d_conformance import report, results  # noqa: PLC0415
+    from bn1d_conformance import plugin, report, results  # noqa: PLC0415
     from bn1d_conformance.run import Options, run  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
@@ -85,7 +88,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         jobs=jobs,
         select=_expression(select),
         names=tuple(map(_pair, names or ())),
-        seed=_seed(seed, profile),
+        seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
     )
     _check_output(json)
@@ -129,17 +132,6 @@ def _pair(text: str) -> str:
             f"Write ours=theirs, for example weight=gamma; ours is one of {', '.join(SYNONYMS)}.",
         )
     return text
-
-
-def _seed(given: int | None, profile: str) -> int:
-    """The seed as given; in `deep` a new one at every run; else 0."""
-    if given is not None:
-        return given
-    if profile != "deep":
-        return 0
-    import secrets  # noqa: PLC0415
-
-    return secrets.randbelow(2**31)
 
 
 def _check_output(path: Path | None) -> None:

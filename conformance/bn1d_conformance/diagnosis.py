@@ -96,9 +96,7 @@ def diagnose(
     return [_row(group, failures) for group in roots]
 
 
-def _grouped(
-    failures: Mapping[str, list[dict[str, Any]]], passed: Collection[str]
-) -> list[Group]:
+def _grouped(failures: Mapping[str, list[dict[str, Any]]], passed: Collection[str]) -> list[Group]:
     """One group a named cause, and one a requirement that has none."""
     groups: dict[str, Group] = {}
     for ident in (i for i in spec.requirements() if i in failures):

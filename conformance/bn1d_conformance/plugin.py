@@ -9,6 +9,7 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import secrets
 import time
 from collections import Counter
 from pathlib import Path
@@ -34,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("bn1d", "BatchNorm1d conformance")
     group.addoption("--bn1d-subject", metavar="TARGET", help="module:attr or path/file.py:attr")
     group.addoption("--bn1d-profile", choices=PROFILES, default="full", help="how much to try")
-    group.addoption("--bn1d-seed", type=int, default=0, help="random cases of the deep profile")
+    group.addoption("--bn1d-seed", type=int, help="of the random cases; a new one in deep, else 0")
     group.addoption("--bn1d-device", default="cpu", help="where the subject computes")
     group.addoption(
         "--bn1d-map",
@@ -51,10 +52,26 @@ def pytest_configure(config: pytest.Config) -> None:
     """Open this process's records; a worker of `bn1d run` also sends its output to a file."""
     config.addinivalue_line("markers", "requirement(*ids): what a check judges")
     config.addinivalue_line("markers", "needs(*capabilities): besides what its requirements need")
+    if config.option.bn1d_seed is None:  # workers of xdist are given the options as they are now
+        config.option.bn1d_seed = fresh_seed(config.option.bn1d_profile)
     folder, worker = config.getoption("--bn1d-records"), _worker(config)
     config.stash[RECORDER] = Recorder(folder / f"{worker}.jsonl" if folder and worker else None)
     if folder and worker:
         _redirect(folder / f"{worker}.log")
+
+
+def fresh_seed(profile: str) -> int:
+    """Where a run's random cases come from if nobody says: chance in `deep`, else 0."""
+    return secrets.randbelow(2**31) if profile == "deep" else 0
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say what is judged, and how to draw the same cases again."""
+    option = config.getoption
+    if not option("--bn1d-subject"):
+        return None
+    profile, seed = option("--bn1d-profile"), option("--bn1d-seed")
+    return f"bn1d: {option('--bn1d-subject')}, --bn1d-profile {profile} --bn1d-seed {seed}"
 
 
 def _worker(config: pytest.Config) -> str:

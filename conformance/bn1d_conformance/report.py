@@ -32,8 +32,7 @@ SIGNS = {"pass": "pass", "fail": "fail", "not_applicable": "n/a", "not_run": "no
 def following(options: Options) -> Iterator[Progress]:
     """Follow a run: a bar in a terminal, a line every tenth elsewhere."""
     console = Console(stderr=True)
-    seed = f", seed {options.seed}" if options.profile == "deep" else ""
-    console.print(Text(f"Judging {options.target} ({options.profile}{seed})"))
+    console.print(Text(f"Judging {options.target} ({options.profile}, seed {options.seed})"))
     if not console.is_terminal:
         yield Lines()
         return
@@ -93,6 +92,7 @@ def show(result: Result, saved: Path | None, *, timings: bool = False) -> None:
     _errors(console, result)
     console.print(_areas(result))
     _counts(console, result)
+    _seed(console, result["options"])
     if timings:
         _timings(console, result)
     _more(console, result, saved)
@@ -157,6 +157,13 @@ def _counts(console: Console, result: Result) -> None:
         + (f"; accuracy grade: {grade}" if grade and not diverges else "")
         + "."
     )
+
+
+def _seed(console: Console, options: dict[str, Any]) -> None:
+    """Say how to meet the same cases again, where they are not those of every run."""
+    profile, seed = options["profile"], options["seed"]
+    if profile == "deep" or seed:
+        console.print(f"--profile {profile} --seed {seed} draws the same cases again.")
 
 
 def _timings(console: Console, result: Result) -> None:

@@ -52,7 +52,7 @@ class Options:
         jobs: processes that judge at the same time.
         select: pytest's -k.
         names: --map, as `weight=gamma`.
-        seed: of the random cases in `deep`.
+        seed: of the random cases.
         timeout: seconds that one item may take.
     """
 

@@ -284,7 +284,8 @@ def _command(options: Mapping[str, Any]) -> str:
     words = ["bn1d", "run", options["target"]]
     for name in ("device", "profile", "timeout"):
         words += [f"--{name}", options[name]]
-    words += ["--seed", options["seed"]] if options["profile"] == "deep" else []
+    drawn = options["seed"] or options["profile"] == "deep"
+    words += ["--seed", options["seed"]] if drawn else []
     words += [word for pair in options["names"] for word in ("--map", pair)]
     words += ["-k", options["select"]] if options["select"] else []
     words += ["--fail-fast"] if options["fail_fast"] else []

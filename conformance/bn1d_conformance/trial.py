@@ -216,8 +216,8 @@ class Trial:
 
     @property
     def seed(self) -> int:
-        """Where random cases come from: the run's seed in `deep`, else 0."""
-        return self.memory.seed if self.profile == "deep" else 0
+        """Where random cases come from: the run's seed."""
+        return self.memory.seed
 
     @property
     def format(self) -> str:

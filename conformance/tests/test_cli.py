@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli
+from bn1d_conformance import cli, plugin
 from bn1d_reference import spec
 
 CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
@@ -263,3 +263,45 @@ def test_repro_of_what_is_no_results_file(tmp_path):
     for text in ("{", "[]", "{}", '{"schema_version": 99}', '{"schema_version": 1}'):
         (tmp_path / "file.json").write_text(text)
         refused(here("repro", tmp_path / "file.json"), "file.json")
+
+
+# The seed
+
+
+@pytest.fixture(scope="module")
+def searched(bn1d, tmp_path_factory):
+    """A deep run of a wrong module: what was printed, and the results document."""
+
+    def call(*words):
+        out = tmp_path_factory.mktemp("deep") / "result.json"
+        options = ("--profile", "deep", "-k", "test_momentum", "--json", out, *words)
+        ran = bn1d("run", "modules.py:Biased", *options)
+        return ran, json.loads(out.read_text("utf-8"))
+
+    return call
+
+
+def judged(result):
+    """What a run found, without its times."""
+    rows = result["requirements"].values()
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+
+
+def test_a_search_says_the_seed_that_finds_the_same_again(searched):
+    ran, first = searched()
+    seed = first["options"]["seed"]
+    assert f"(deep, seed {seed})" in ran.stderr
+    assert f"--profile deep --seed {seed} draws the same cases again." in ran.stdout
+    _, again = searched("--seed", seed)
+    assert judged(again) == judged(first)
+    _, other = searched("--seed", seed + 1)
+    assert judged(other) != judged(first)
+
+
+def test_a_search_is_a_new_one_every_time():
+    assert len({plugin.fresh_seed("deep") for _ in range(8)}) == 8
+    assert {plugin.fresh_seed(profile) for profile in ("quick", "full")} == {0}
+
+
+def test_a_seed_is_no_negative_number():
+    assert here("run", "layers.py:Right", "--seed", "-1").returncode == WRONG_USE

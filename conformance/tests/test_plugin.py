@@ -131,3 +131,9 @@ def test_the_options_are_in_the_help_of_pytest(tmp_path):
     for option in ("--bn1d-subject", "--bn1d-profile", "--bn1d-map", "--bn1d-seed"):
         assert option in ran.stdout
     assert "requirement(*ids)" not in ran.stdout  # that is a marker's, in --markers
+
+
+def test_the_report_begins_with_the_seed(door):
+    words = ("-k", "test_momentum", "--bn1d-profile", "deep")
+    assert "--bn1d-profile deep --bn1d-seed 7" in door(*words, "--bn1d-seed", "7").stdout
+    assert "--bn1d-seed " in door(*words).stdout

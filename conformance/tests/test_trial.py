@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bn1d_conformance import cases, records
+from bn1d_conformance.checks import common
 from bn1d_conformance.expected import Expected
 from bn1d_conformance.records import Recorder
 from bn1d_conformance.subject import CAPABILITIES, Config, Gradients, State, SubjectError
@@ -69,8 +70,8 @@ def start(tmp_path):
 
     recorder = Recorder(tmp_path / "gw0.jsonl")
 
-    def call(act=None, *, ids=("TRAIN-1", "STATS-1"), profile="quick", **options):
-        memory = Memory(Subject(act, **options), profile, 5, recorder)
+    def call(act=None, *, ids=("TRAIN-1", "STATS-1"), profile="quick", seed=5, **options):
+        memory = Memory(Subject(act, **options), profile, seed, recorder)
         trial = Trial(memory, ids)
         trial.events = lambda: [e for e in records.read(tmp_path) if e["e"] == "judged"]
         return trial
@@ -314,6 +315,11 @@ def test_a_long_report_is_cut(start):
 # Seeds
 
 
-@pytest.mark.parametrize(("profile", "seed"), [("quick", 0), ("full", 0), ("deep", 5)])
-def test_only_deep_draws_from_the_seed_of_the_run(start, profile, seed):
-    assert start(profile=profile).seed == seed
+@pytest.mark.parametrize("profile", ["quick", "full", "deep"])
+def test_cases_are_drawn_from_the_seed_of_the_run(start, profile):
+    trial = start(profile=profile, seed=5)
+    size = {"quick": 3, "full": 4, "deep": 4 * common.DEEP_SEEDS}[profile]
+    drawn = common.cases_of(trial, "A1", "fp32", 2)
+    assert len(drawn) == size
+    other = common.cases_of(start(profile=profile, seed=50), "A1", "fp32", 2)
+    assert not any(a.x.tobytes() == b.x.tobytes() for a, b in zip(drawn, other, strict=True))

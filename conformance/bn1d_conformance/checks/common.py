@@ -52,7 +52,7 @@ def families(
 def cases_of(trial: Trial, family: str, fmt: str, rank: int) -> list[Case]:
     """The family's cases in the run's profile; `deep` draws them from several seeds."""
     if trial.profile != "deep":
-        return list(cases.family(family, fmt, rank, trial.profile, 0))
+        return list(cases.family(family, fmt, rank, trial.profile, trial.seed))
     seeds = range(trial.seed, trial.seed + DEEP_SEEDS)
     return [c for seed in seeds for c in cases.family(family, fmt, rank, "full", seed)]
 
