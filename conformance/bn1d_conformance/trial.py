@@ -200,7 +200,7 @@ class Trial:
         """Judge `ids`, of which only those that apply to the subject are recorded."""
         self.memory, self.ids = memory, ids
         self.failures: list[Failure] = []
-        self._case = ""
+        self._case = self._format = ""
         self._judged: set[str] = set()
         self._last: Guard | None = None
 
@@ -307,7 +307,7 @@ class Trial:
     @contextmanager
     def case(self, case: Case | str, *ids: str) -> Iterator[None]:
         """Judge one case: what the subject raises fails each of `ids` not judged in it yet."""
-        self._case = case if isinstance(case, str) else case.id
+        self._case, self._format = (case, "") if isinstance(case, str) else (case.id, case.format)
         self._judged, self._last = set(), None
         before = len(self.failures)
         self.memory.recorder.write("case", case=self._case)
@@ -329,6 +329,7 @@ class Trial:
                 "judged",
                 requirement=ident,
                 case=self._case,
+                format=self._format,
                 passed=not failed,
                 failures=[asdict(f) for f in failed[:SHOWN]],
             )
@@ -374,6 +375,8 @@ class Trial:
         """Keep a failure; the first of its requirement, with what led to it."""
         if self._last and all(f.requirement != failure.requirement for f in self.failures):
             failure.evidence["program"] = program.encode(self._last.steps)
+        if self._format:
+            failure.evidence["input"] = self._format
         self.failures.append(failure)
 
     def refuses(self, ident: str, call: Callable[[], Any], *types: type[BaseException]) -> str:
@@ -402,4 +405,8 @@ class Trial:
 
 
 def _because(failure: Failure) -> str:
-    return f" Likely cause: {failure.says}." if failure.says and failure.evidence else ""
+    return (
+        f" Likely cause: {failure.says}."
+        if "quantity" in failure.evidence and failure.says
+        else ""
+    )
