@@ -200,7 +200,7 @@ class Trial:
         """Judge `ids`, of which only those that apply to the subject are recorded."""
         self.memory, self.ids = memory, ids
         self.failures: list[Failure] = []
-        self._case = self._format = ""
+        self._case = ""
         self._judged: set[str] = set()
         self._last: Guard | None = None
 
@@ -306,8 +306,11 @@ class Trial:
 
     @contextmanager
     def case(self, case: Case | str, *ids: str) -> Iterator[None]:
-        """Judge one case: what the subject raises fails each of `ids` not judged in it yet."""
-        self._case, self._format = (case, "") if isinstance(case, str) else (case.id, case.format)
+        """Judge one case: what the subject raises fails each of `ids` not judged in it yet.
+
+        Where all of them are, it fails them all: an error is never lost.
+        """
+        self._case = case if isinstance(case, str) else case.id
         self._judged, self._last = set(), None
         before = len(self.failures)
         self.memory.recorder.write("case", case=self._case)
@@ -320,16 +323,15 @@ class Trial:
             )
         except SubjectError as error:
             cause = f"{error.stage} {error.said.split(':')[0]}"
-            for ident in ids or self.ids:
-                if ident not in self._judged:
-                    self.fail(ident, f"{error}.", cause=cause, says=cause)
+            asked = ids or self.ids
+            for ident in [i for i in asked if i not in self._judged] or asked:
+                self.fail(ident, f"{error}.", cause=cause, says=cause)
         for ident in self._judged:
             failed = [f for f in self.failures[before:] if f.requirement == ident]
             self.memory.recorder.write(
                 "judged",
                 requirement=ident,
                 case=self._case,
-                format=self._format,
                 passed=not failed,
                 failures=[asdict(f) for f in failed[:SHOWN]],
             )
@@ -375,8 +377,6 @@ class Trial:
         """Keep a failure; the first of its requirement, with what led to it."""
         if self._last and all(f.requirement != failure.requirement for f in self.failures):
             failure.evidence["program"] = program.encode(self._last.steps)
-        if self._format:
-            failure.evidence["input"] = self._format
         self.failures.append(failure)
 
     def refuses(self, ident: str, call: Callable[[], Any], *types: type[BaseException]) -> str:
@@ -405,8 +405,4 @@ class Trial:
 
 
 def _because(failure: Failure) -> str:
-    return (
-        f" Likely cause: {failure.says}."
-        if "quantity" in failure.evidence and failure.says
-        else ""
-    )
+    return f" Likely cause: {failure.says}." if failure.says and failure.evidence else ""
