@@ -72,14 +72,19 @@ def test_an_item_names_a_requirement_once(items):
         assert len(set(named(item))) == len(named(item)), item.nodeid
 
 
+def area_of(path):
+    """test_dtype.py and test_dtype_module.py are both of DTYPE."""
+    return path.stem.removeprefix("test_").partition("_")[0].upper()
+
+
 def test_a_check_stands_in_the_file_of_its_area(items):
     for item in items:
-        area = item.path.stem.removeprefix("test_").upper()
+        area = area_of(item.path)
         assert named(item)[0].startswith(f"{area}-"), item.nodeid
 
 
 def test_every_file_of_checks_is_of_an_area():
-    names = {path.stem.removeprefix("test_").upper() for path in FOLDER.glob("test_*.py")}
+    names = {area_of(path) for path in FOLDER.glob("test_*.py")}
     assert names == {area.name for area in spec.areas()}
 
 

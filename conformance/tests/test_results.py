@@ -298,8 +298,7 @@ FAILURE = {"case": "c", "message": "m", "cause": "", "says": "", "evidence": {}}
 
 def judged(*, passed, ident="STATS-1"):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    judged = {"requirement": ident, "format": "fp32", "passed": passed, "failures": failures}
-    return ("judged", judged)
+    return ("judged", {"requirement": ident, "passed": passed, "failures": failures})
 
 
 def skipped(verdict):
