@@ -72,7 +72,9 @@ def measure(got: F64, answer: Answer) -> Accuracy:
     if not finite.any():
         return Accuracy(answer.quantity, answer.format, 0.0, 0.0, 0.0)
     error, spacing = _errors(got, answer)
-    scores = (error / ulp(answer.scale, answer.format))[finite]
+    with np.errstate(over="ignore"):  # where the scale is zero
+        scores = (error / ulp(answer.scale, answer.format))[finite]
+    scores = np.minimum(scores, np.finfo(scores.dtype).max)
     fraction = _fractions(error, spacing, answer)[finite]
     return Accuracy(
         answer.quantity,

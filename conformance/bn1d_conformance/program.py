@@ -1,6 +1,7 @@
 """What was done to a layer, as data: kept with a failure, and turned into a script by `repro`.
 
-A program is a list of steps, {"do": "build" | "load" | "train" | "forward" | "backward", ...};
+A program is a list of steps, {"do": "build" | "load" | "train" | "forward" | "backward", ...} or,
+of a module, "assign" | "reset" | "cast" | "copy";
 arrays are written as hex floats, sparse ones as a fill and exceptions, so that nothing is lost.
 """
 

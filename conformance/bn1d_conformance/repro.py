@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TORCH = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32", "fp64": "float64"}
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 QUANTITIES = ("y", "running_mean", "running_var", "dx", "dweight", "dbias")
+RESETS = ("reset_running_stats", "reset_parameters")
 KEYWORDS = ("eps", "momentum", "affine", "track_running_stats", "bias")
 DEFAULTS = {"affine": True, "track_running_stats": True, "bias": True}
 
@@ -77,6 +78,10 @@ def _dotted(text: object) -> str:
     return str(text)
 
 
+def _forgetting(learned: list[str]) -> str:
+    return f"for p in [{', '.join(learned)}]: p is None or setattr(p, 'grad', None)"
+
+
 class Script:
     """The lines of one script."""
 
@@ -88,7 +93,7 @@ class Script:
         self.torch = subject["adapter"] == "torch-module" or subject.get("host") == "torch"
         self.names = {k: _dotted(v) for k, v in subject.get("names", {}).items() if v}
         self.calls: dict[str, str] = subject.get("calls", {})
-        self.training = True
+        self.training, self.differentiated = True, False
 
     def lines(self) -> list[str]:
         """Imports, the program, and what it shows."""
@@ -115,6 +120,10 @@ class Script:
             "train": self._train,
             "forward": self._forward,
             "backward": self._backward,
+            "assign": self._assign,
+            "reset": self._reset,
+            "cast": self._cast,
+            "copy": self._copy,
         }
         if step["do"] not in writers:
             raise NothingToShowError(f"{str(step['do'])!r} is no step of a program.")
@@ -158,14 +167,36 @@ class Script:
     def _forward(self, step: dict[str, Any]) -> Iterator[str]:
         grad = ".requires_grad_()" if step["grad"] and self.torch else ""
         yield f"x = {self._array(step['x'])}{grad}"
+        if self.differentiated and grad:  # the kit looks at one backward pass at a time
+            learned = [f"bn.{n}" for r in ("weight", "bias") if (n := self.names.get(r))]
+            yield _forgetting(learned)
         method = "forward" if self.calls.get("forward") else ""
         kind, _, name = self.calls.get("mode", "").partition(" ")
         mode = f", {_dotted(name)}={self.training}" if kind == "argument" else ""
         yield f"y = bn{'.' * bool(method)}{method}(x{mode})"
 
     def _backward(self, step: dict[str, Any]) -> Iterator[str]:
+        self.differentiated = True
         call = "y.backward" if self.torch else "gradients = bn.backward"
         yield f"{call}({self._array(step['dy'])})"
+
+    def _assign(self, step: dict[str, Any]) -> Iterator[str]:
+        if step["name"] not in KEYWORDS:
+            raise NothingToShowError(f"{str(step['name'])!r} is no attribute to assign.")
+        if not (step["value"] is None or isinstance(step["value"], (bool, float, int))):
+            raise NothingToShowError(f"{str(step['value'])!r} is no value to assign.")
+        yield f"bn.{step['name']} = {step['value']!r}"
+
+    def _reset(self, step: dict[str, Any]) -> Iterator[str]:
+        if step["name"] not in RESETS:
+            raise NothingToShowError(f"{str(step['name'])!r} resets nothing.")
+        yield f"bn.{step['name']}()"
+
+    def _cast(self, step: dict[str, Any]) -> Iterator[str]:
+        yield f"bn = bn.to(torch.{TORCH[step['format']]})"
+
+    def _copy(self, _: dict[str, Any]) -> Iterator[str]:
+        yield "import copy; bn = copy.deepcopy(bn)"
 
     def _array(self, value: dict[str, Any]) -> str:
         shape = tuple(int(d) for d in value["shape"])
@@ -263,13 +294,17 @@ class FunctionScript(Script):
         learned = [r for r in self.state if r in ("weight", "bias")]
         if grad and learned:
             yield f"for p in ({', '.join(learned)},): p is None or p.requires_grad_()"
+            if self.differentiated:
+                yield _forgetting(learned)
         tracked = self.config.get("track_running_stats", True)
         values = {"input": "x", **{r: r for r in self.state}}
         values["training"] = repr(self.training or not tracked)
         values |= {k: repr(self.config.get(k)) for k in ("momentum", "eps")}
         given = [f"{_dotted(self.calls[r])}={v}" for r, v in values.items() if r in self.calls]
         yield f"y = {self.attr}({', '.join(given)})"
-        yield "y = y[0] if isinstance(y, (tuple, list)) else y"
+        yield "y, *rest = y if isinstance(y, (tuple, list)) else (y,)"
+        if self.training and {"running_mean", "running_var"} <= set(self.state):
+            yield "running_mean, running_var = rest[:2] or (running_mean, running_var)"
 
     def _got(self, quantity: str, index: str) -> str:
         places = {"dx": "x.grad", "dweight": "weight.grad", "dbias": "bias.grad"}

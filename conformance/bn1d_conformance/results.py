@@ -214,7 +214,7 @@ def suite_hash() -> str:
 def environment() -> dict[str, Any]:
     """Where a run took place; no names of people, machines or folders."""
     packages = {}
-    for name in ("torch", "numpy", "ml-dtypes", "pytest"):
+    for name in ("torch", "numpy", "ml-dtypes", "pytest", "hypothesis"):
         with suppress(metadata.PackageNotFoundError):
             packages[name] = metadata.version(name)
     return {

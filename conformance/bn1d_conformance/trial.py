@@ -376,7 +376,8 @@ class Trial:
     def _add(self, failure: Failure) -> None:
         """Keep a failure; the first of its requirement, with what led to it."""
         if self._last and all(f.requirement != failure.requirement for f in self.failures):
-            failure.evidence["program"] = program.encode(self._last.steps)
+            steps = failure.evidence.pop("steps", self._last.steps)
+            failure.evidence["program"] = program.encode(steps)
         self.failures.append(failure)
 
     def refuses(self, ident: str, call: Callable[[], Any], *types: type[BaseException]) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -84,6 +85,28 @@ def test_the_script_prints_the_number_that_failed(which, ident, request, run):
     got = float(said[said.index("is") + 1])
     assert got == pytest.approx(evidence["got"], rel=1e-6)
     assert float(said[said.index("where") + 1]) == evidence["expected"]
+
+
+ZOO = Path(__file__).parent / "zoo"
+PROGRAMS = [
+    ("mutants_of_programs.py:FoldsAtEval", "full"),  # found by a search
+    ("mutants_of_programs.py:CumulativeForgets", "quick"),  # copied and assigned to
+    ("mutants_of_programs.py:OnceNarrow", "full"),  # cast
+    ("mutants_of_backward.py:BiasGradientIsAMean", "quick"),
+    ("mutants_of_backward.py:EvaluationGradientWithoutWeight", "quick"),  # a second backward pass
+    ("mutants_of_numpy.py:PlainUnbiased", "quick"),
+]
+
+
+@pytest.mark.parametrize(("target", "profile"), PROGRAMS, ids=lambda p: p.rpartition(":")[2])
+def test_a_program_that_goes_wrong_has_a_script(target, profile, judge, run):
+    result = judge(f"{ZOO}/{target}", "-k", "COMP-30", "--profile", profile)
+    ran = run(repro.script(result, "COMP-30"))
+    assert ran.returncode == 0, ran.stderr
+    evidence = shown(result, "COMP-30")
+    said = ran.stdout.split()
+    got = float(said[said.index("is") + 1])
+    assert got == pytest.approx(evidence["got"], rel=1e-6)
 
 
 def test_a_script_is_short_and_says_what_it_shows(tracked):

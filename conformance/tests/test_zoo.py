@@ -54,13 +54,13 @@ class Listener:
         self.events.append({"e": event, **values})
 
 
-def here(target, select=""):
+def here(target, select="", profile="quick"):
     """The results document of the checks that match, run in this process to spare its start."""
     listener = Listener()
     checks = Path(plugin.__file__).parent / "checks"
     options = f"--pyargs bn1d_conformance.checks -c {checks / 'pytest.ini'} --rootdir {checks}"
     quiet = "-p no:terminal -p no:faulthandler -p no:xdist -p no:logging -s -W ignore"
-    subject = ("--bn1d-profile", "quick", "--bn1d-subject", target, "-k", select)
+    subject = ("--bn1d-profile", profile, "--bn1d-subject", target, "-k", select)
     pytest.main([*options.split(), *quiet.split(), *subject], plugins=[listener])
     tally = results.Tally(listener.events)
     return results.build(tally, {"target": target}, complete=True, seconds=0.0)
@@ -99,7 +99,7 @@ def caught(mutant, result):
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.requirement}-{m.made.__name__}")
 def test_mutant_is_caught(mutant):
-    result = here(f"{ZOO}/{mutant.target}", mutant.requirement)
+    result = here(f"{ZOO}/{mutant.target}", mutant.requirement, mutant.profile)
     caught(mutant, result)
     binding = spec.requirements()[mutant.requirement].binding
     assert result["verdict"] == ("diverges" if binding else "incomplete")

@@ -113,6 +113,12 @@ class Host:
             raise SubjectError("backward", "the output is detached: it requires no gradient")
         y.backward(self.put(dy))
 
+    def forget(self, *tensors: Any) -> None:
+        """Drop the gradients of an earlier backward pass, which autograd would add to."""
+        for tensor in tensors:
+            if self.autograd and tensor is not None:
+                tensor.grad = None
+
     def gradient(self, tensor: Any) -> Array | None:
         """The gradient that autograd left in `tensor`."""
         gradient = getattr(tensor, "grad", None)

@@ -192,6 +192,8 @@ class PlainLayer:
     def forward(self, x: Array, *, grad: bool = False) -> Array:
         """Ask the object's own forward, or the object itself."""
         self.x = self.host.put(x, grad=grad)
+        if grad:
+            self.host.forget(self._value("weight"), self._value("bias"))
         extra = {self.argument: self.training} if self.argument else {}
         answer = self.call(self.x, **extra)
         self.y = answer[0] if isinstance(answer, tuple) else answer

@@ -20,12 +20,14 @@ class Mutant:
         requirement: the id that must fail.
         says: words that stand in a message or in the diagnosis of that requirement.
         seen: a public report of the same defect, "" where there is none.
+        profile: of the run that catches it.
     """
 
     made: Any
     requirement: str
     says: str
     seen: str
+    profile: str = "quick"
 
     @property
     def target(self) -> str:
@@ -36,11 +38,13 @@ class Mutant:
 MUTANTS: list[Mutant] = []
 
 
-def mutant(requirement: str, *, says: str, seen: str = "") -> Callable[[Any], Any]:
+def mutant(
+    requirement: str, *, says: str, seen: str = "", profile: str = "quick"
+) -> Callable[[Any], Any]:
     """Register the class or function below."""
 
     def register(made: Any) -> Any:
-        MUTANTS.append(Mutant(made, requirement, says, seen))
+        MUTANTS.append(Mutant(made, requirement, says, seen, profile))
         return made
 
     return register

@@ -1,0 +1,100 @@
+"""The search for programs: deterministic, tidy, and no wider than what the subject offers."""
+
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from bn1d_conformance import machine, targets
+from bn1d_conformance.records import Recorder
+from bn1d_conformance.subject import Request
+from bn1d_conformance.trial import Memory, Trial
+
+ZOO = Path(__file__).parent / "zoo"
+
+
+@pytest.fixture
+def searched(monkeypatch):
+    """The programs that a search tries, as lines."""
+    made, begin = [], machine.Search.program
+
+    def kept(self):
+        made.append(begin(self))
+        return made[-1]
+
+    monkeypatch.setattr(machine.Search, "program", kept)
+
+    def call(target, seed=0, number=0):
+        made.clear()
+        subject = targets.load(Request(target))
+        trial = Trial(Memory(subject, "full", seed, Recorder(None)), ("COMP-30",))
+        found = machine.search(trial, "COMP-30", number, programs=15, steps=8)
+        return [tuple(p.lines) for p in made], found
+
+    return call
+
+
+def test_a_seed_gives_the_same_programs_again(searched):
+    first, again = (searched("torch.nn:BatchNorm1d", seed=4)[0] for _ in range(2))
+    assert first == again
+    assert first != searched("torch.nn:BatchNorm1d", seed=5)[0]
+    assert first != searched("torch.nn:BatchNorm1d", seed=4, number=1)[0]
+
+
+def test_what_fails_is_shortened(searched):
+    _, found = searched(f"{ZOO}/mutants_of_tracking.py:TracksBiased")
+    assert len(found.shortest.program.lines) <= 3
+
+
+def test_a_function_is_asked_for_what_functions_do(searched):
+    programs, found = searched("torch.nn.functional:batch_norm")
+    lines = {line for program in programs for line in program}
+    assert found.shortest is None
+    assert any(line.startswith("y = ") for line in lines)
+    assert not any(word in line for line in lines for word in ("copy", "reset", "bn.eps", ".half"))
+
+
+COUNTS = """
+    import torch
+
+    class EverySeventh(torch.nn.BatchNorm1d):
+        calls = 0
+
+        def forward(self, x):
+            EverySeventh.calls += 1
+            return super().forward(x) + (EverySeventh.calls % 7 == 0)
+"""
+
+
+def test_a_subject_that_does_not_repeat_itself_is_reported_all_the_same(searched, tmp_path):
+    (tmp_path / "counts.py").write_text(dedent(COUNTS))
+    _, found = searched(f"{tmp_path}/counts.py:EverySeventh")
+    assert "where" in str(found.shortest)
+
+
+def test_nothing_is_left_behind(bn1d, tmp_path):
+    words = ("-k", "COMP-30", "--profile", "full")
+    ran = bn1d("run", f"{ZOO}/mutants_of_tracking.py:TracksBiased", *words, cwd=tmp_path)
+    assert "bn = TracksBiased(" in ran.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("profile", "imported"), [("quick", "False"), ("full", "True")])
+def test_hypothesis_is_imported_by_the_search_alone(folder, profile, imported):
+    code = f"""
+        import sys
+        import pytest
+
+        class Look:
+            def pytest_sessionfinish(self):
+                print("imported:", "hypothesis" in sys.modules)
+
+        words = "--pyargs bn1d_conformance.checks -p no:hypothesispytest -k COMP-30"
+        subject = ["--bn1d-subject", "layers.py:Right", "--bn1d-profile", "{profile}"]
+        pytest.main([*words.split(), *subject], plugins=[Look()])
+    """
+    words = [sys.executable, "-c", dedent(code)]
+    ran = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+    assert f"imported: {imported}" in ran.stdout, ran.stdout + ran.stderr
