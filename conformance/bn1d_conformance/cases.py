@@ -1,6 +1,6 @@
 """The inputs: every number of them representable in its format, every family with a purpose.
 
-A family is a function of a format and a profile that returns cases. The identifiers A1 to A10
+A family is a function of a format and a profile that returns cases. The identifiers A1 to A12
 and E are those of the docs page on cases. Every random number comes from the run's seed: 0 for
 `quick` and `full`, a new one at every run for `deep`, unless the user gives one.
 """
@@ -145,7 +145,9 @@ def _spread(r: np.random.Generator, size: tuple[int, ...], fmt: str) -> F64:
 
 def a2(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
     """The mean is kappa standard deviations away: what a one-pass variance cannot do."""
-    kappas = {"fp32": (10, 100, 1000, 10000), "fp64": (10, 1000, 10000, 100000)}.get(fmt, (3, 10))
+    kappas = {"fp32": (1, 10, 100, 1000, 10**4, 10**5), "fp64": (1, 10, 1000, 10**5, 10**6)}.get(
+        fmt, (3, 10)
+    )
     for n in _pick(profile, (8, 33), (8, 33, 128)):
         kept = [k for k in kappas if n * k < 2**20]  # the bound must not be vacuous
         if fmt in ("fp16", "bf16"):
@@ -159,11 +161,11 @@ def a2(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
 
 def a3(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
     """The variance is about eps: where eps stands matters most here."""
-    epsilons = _pick(profile, (1e-5, 1e-3), (1e-3, 1e-5, 1e-12))  # type: ignore[arg-type]
+    epsilons = _pick(profile, (1e-5, 1e-3, 1e-12), (1e-3, 1e-5, 1e-12, 1e-30, 1e3))  # type: ignore[arg-type]
     for eps in epsilons:
         for n in _pick(profile, (8,), (8, 33)):
             r = rng(seed, "A3", fmt, rank, n, eps)
-            x = r.normal(0, max(eps, 1e-5) ** 0.5, shape(n, 4, rank))
+            x = r.normal(0, eps**0.5, shape(n, 4, rank))
             ident = f"A3/{fmt}/n{n}/eps{eps:g}/{rank}d"
             yield make(ident, x, fmt, seed, config={"eps": eps})
 
@@ -266,9 +268,49 @@ def a10(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
         yield make(ident, r.normal(0.5, 1, size), fmt, seed)
 
 
+RANGES = {
+    "fp32": (1e-18, 1e-6, 1e15),
+    "fp64": (1e-140, 1e-20, 1e15, 1e140),
+    "fp16": (1e-3, 8e3),
+    "bf16": (1e-15, 1e15),
+}
+
+
+def a11(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
+    """The unit of measurement: x, eps and the statistics in it, so that eps never dominates.
+
+    Nothing underflows or overflows that a sound algorithm computes: the squares stay in fp32.
+    """
+    for scale in RANGES[fmt]:
+        for n in _pick(profile, (8,), (8, 33)):
+            r = rng(seed, "A11", fmt, rank, n, scale)
+            x = (r.normal(0, 1, shape(n, 3, rank)) + 2) * scale
+            case = make(
+                f"A11/{fmt}/{scale:g}/n{n}/{rank}d", x, fmt, seed, config={"eps": scale**2 / 4}
+            )
+            kept = case.state.running_mean, case.state.running_var
+            dtype = DTYPES[case.config.format]
+            mean, var = (np.asarray(v, float) for v in kept)
+            case.state.running_mean = (mean * scale).astype(dtype)
+            case.state.running_var = (var * scale**2).astype(dtype)
+            yield case
+
+
+def a12(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
+    """Long channels: beyond what half precision can count, sum, or square and sum."""
+    sizes = {"full": (4099, 66000 if rank == 2 else 5000), "deep": (4099, 300000)}
+    for n in sizes.get(profile, (4099,)):
+        r = rng(seed, "A12", fmt, rank, n)
+        rows = [r.uniform(0, 1, n), r.normal(3, 1, n), np.full(n, 0.1)]
+        kept = rows[: 2 if n > 60000 else 3]
+        size = shape(n, len(kept), rank)
+        yield make(f"A12/{fmt}/n{n}/{rank}d", from_columns(np.array(kept), size), fmt, seed)
+
+
 FAMILIES: dict[str, Callable[[str, int, str, int], Iterator[Case]]] = {
     "A1": a1, "A2": a2, "A3": a3, "A4": a4, "A5": a5, "A6": a6, "A7": a7,
     "A7-constant": a7_constant, "A8": a8, "A9": a9, "A10": a10,
+    "A11": a11, "A12": a12,
 }  # fmt: skip
 
 

@@ -6,9 +6,9 @@ Nothing in here is ever handed to a subject. Answers are the exact values rounde
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.numbers import F64
+    from bn1d_conformance.numbers import F64, I64
     from bn1d_conformance.subject import Array
 
 GRADES = ("accurate", "blocked", "conforming")
@@ -46,6 +46,12 @@ class Answer:
     bound: F64
     scale: F64
 
+    def part(self, index: Any) -> Answer:
+        """The answer to a part of the output."""
+        return replace(
+            self, exact=self.exact[index], bound=self.bound[index], scale=self.scale[index]
+        )
+
 
 class VacuousError(AssertionError):
     """A case of the kit's own whose bound would accept anything: an error of the kit."""
@@ -54,10 +60,16 @@ class VacuousError(AssertionError):
 class Expected:
     """The oracle's answers to one case, at one grade of accuracy."""
 
-    def __init__(self, case: Case, grade: str = "conforming") -> None:
-        """Set the oracle up as the case says; nothing is computed before it is asked for."""
+    def __init__(
+        self, case: Case, grade: str = "conforming", base: Expected | None = None
+    ) -> None:
+        """Set the oracle up as the case says; nothing is computed before it is asked for.
+
+        `base`, at another grade, has the same exact values: what it knows is not asked again.
+        """
         self.case = case
         self.grade = grade
+        self.base = base
         self.data, self.params = FORMATS[case.format], FORMATS[case.config.format]
 
     def arithmetic(self, profile: str) -> bounds.Arithmetic:
@@ -86,6 +98,8 @@ class Expected:
 
     def _run(self) -> tuple[BatchNorm1d, list[list[float]]]:
         """Run the forward pass, once, and keep both results."""
+        if self.base:
+            return self.base.oracle, self.base.output
         with clock.of("oracle"):
             bn = oracle_for(self.case)
             out = bn.forward_channels([list(c) for c in columns(self.case.x).tolist()])
@@ -108,6 +122,15 @@ class Expected:
         finite = all(np.isfinite([*dx, dw, db]).all() for dx, dw, db in sound)
         if not (finite or self.case.exact):
             raise VacuousError(f"{self.case.id}: the gradients have no bound")
+
+    @cached_property
+    def conditions(self) -> I64:
+        """By channel: the power of ten next to |mean|/σ, 0 up to 3 and for constant channels."""
+        x = columns(self.case.x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kappa = np.abs(x.mean(axis=1)) / x.std(axis=1)
+        kappa[~np.isfinite(kappa)] = 1
+        return np.asarray(np.rint(np.log10(np.maximum(kappa, 1))), np.int64)
 
     @cached_property
     def _weights(self) -> tuple[list[float], list[float]]:
@@ -180,17 +203,26 @@ class Expected:
         return self._answer(quantity, config.format, exact, np.array(bound), scale)
 
     @cached_property
-    def _gradients(self) -> tuple[F64, F64, F64, list[tuple[list[float], float, float]]]:
-        dy = columns(self.case.dy).tolist()
+    def _limits(self) -> list[tuple[list[float], float, float]]:
+        """By channel: the bounds of dx, dweight and dbias."""
         _ = self.output
         with clock.of("oracle"):
-            got = self.oracle.backward_channels(dy)
-            limits = self._bound_gradients(dy)
+            limits = self._bound_gradients(columns(self.case.dy).tolist())
             self._check_gradients(limits)
+        return limits
+
+    @cached_property
+    def _gradients(self) -> tuple[F64, F64, F64]:
+        """Exact gradients: of x as (C, n), of weight and of bias."""
+        if self.base:
+            return self.base._gradients  # noqa: SLF001 - another of this class
+        _ = self.output
+        with clock.of("oracle"):
+            got = self.oracle.backward_channels(columns(self.case.dy).tolist())
         C = self.case.x.shape[1]
-        dx = np.array(got.x).reshape(C, -1)
         zeros = [0.0] * C
-        return dx, np.array(got.weight or zeros), np.array(got.bias or zeros), limits
+        dx = np.array(got.x).reshape(C, -1)
+        return dx, np.array(got.weight or zeros), np.array(got.bias or zeros)
 
     def _bound_gradients(self, dy: list[list[float]]) -> list[tuple[list[float], float, float]]:
         ar, eps = self.arithmetic(self.backward_profile), self.case.config.eps
@@ -204,31 +236,29 @@ class Expected:
     @cached_property
     def dx(self) -> Answer:
         """The gradient of the input."""
-        exact, _, _, limits = self._gradients
-        bound = np.array([row[0] for row in limits]).reshape(exact.shape)
+        exact, _, _ = self._gradients
+        bound = np.array([row[0] for row in self._limits]).reshape(exact.shape)
         rms = np.sqrt(np.mean(columns(self.case.dy) ** 2, axis=1))
         return self._elementwise("dx", exact, bound, np.abs(self._weights[0]) * self._rstd() * rms)
 
     @cached_property
     def dweight(self) -> Answer:
         """The gradient of the weight."""
-        _, exact, _, limits = self._gradients
+        _, exact, _ = self._gradients
         x, dy = columns(self.case.x), columns(self.case.dy)
         centre = x.mean(axis=1) if self.oracle.batches else np.array(self._statistics[0], float)
         hat = (x - centre[:, None]) * self._rstd()[:, None]
         scale = np.sqrt(np.sum((dy * hat) ** 2, axis=1))
-        return self._answer(
-            "dweight", self.case.config.format, exact, np.array([r[1] for r in limits]), scale
-        )
+        bound = np.array([row[1] for row in self._limits])
+        return self._answer("dweight", self.case.config.format, exact, bound, scale)
 
     @cached_property
     def dbias(self) -> Answer:
         """The gradient of the bias."""
-        _, _, exact, limits = self._gradients
+        _, _, exact = self._gradients
         scale = np.sqrt(np.sum(columns(self.case.dy) ** 2, axis=1))
-        return self._answer(
-            "dbias", self.case.config.format, exact, np.array([r[2] for r in limits]), scale
-        )
+        bound = np.array([row[2] for row in self._limits])
+        return self._answer("dbias", self.case.config.format, exact, bound, scale)
 
     def double(self, gx: Array, gw: Array, gb: Array) -> tuple[Answer, Answer, Answer]:
         """The gradients of <gx,dx> + <gw,dweight> + <gb,dbias> for x, dy and weight."""

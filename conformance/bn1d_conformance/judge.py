@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +11,11 @@ from bn1d_conformance import misreadings
 from bn1d_conformance.numbers import DTYPES, format_of, to_format, ulp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Answer
-    from bn1d_conformance.numbers import F64
+    from bn1d_conformance.numbers import F64, I64
     from bn1d_conformance.subject import Array
 
 
@@ -44,6 +46,7 @@ class Accuracy:
 
     Attributes:
         quantity, format: of the output.
+        condition: the power of ten next to |mean|/σ of the channels that it is about; 0 up to 3.
         ulp: the 99th percentile of the errors in ulp at the output's scale.
         worst: the largest of them.
         fraction: the largest error as a fraction of the bound.
@@ -51,6 +54,7 @@ class Accuracy:
 
     quantity: str
     format: str
+    condition: int
     ulp: float
     worst: float
     fraction: float
@@ -66,11 +70,11 @@ def accepted(got: F64, answer: Answer) -> np.ndarray[Any, np.dtype[np.bool_]]:
     return np.where(np.isfinite(answer.exact), inside, special)
 
 
-def measure(got: F64, answer: Answer) -> Accuracy:
+def measure(got: F64, answer: Answer, condition: int = 0) -> Accuracy:
     """Score an answer that was accepted."""
     finite = np.isfinite(answer.exact) & np.isfinite(got)
     if not finite.any():
-        return Accuracy(answer.quantity, answer.format, 0.0, 0.0, 0.0)
+        return Accuracy(answer.quantity, answer.format, condition, 0.0, 0.0, 0.0)
     error, spacing = _errors(got, answer)
     with np.errstate(over="ignore"):  # where the scale is zero
         scores = (error / ulp(answer.scale, answer.format))[finite]
@@ -79,10 +83,33 @@ def measure(got: F64, answer: Answer) -> Accuracy:
     return Accuracy(
         answer.quantity,
         answer.format,
+        condition,
         float(np.percentile(scores, 99)),
         float(scores.max()),
         float(fraction.max()),
     )
+
+
+def by_condition(got: Array, better: dict[str, Answer], levels: I64) -> Iterator[dict[str, Any]]:
+    """Score an accepted answer for channels of like condition apart, each with its grade.
+
+    Errors grow with |mean|/σ for everybody who rounds the mean: one number for all channels
+    would say how large |mean|/σ was, and nothing of the subject.
+
+    Args:
+        got: the subject's answer.
+        better: the oracle's by grade, from "conforming" to the best.
+        levels: of each channel, as Accuracy.condition has it.
+    """
+    values = _values(got, better["conforming"].format)
+    for level in np.unique(levels):
+        part = (slice(None),) * (values.ndim > 1) + (levels == level,)
+        grade, answer = "conforming", better["conforming"].part(part)
+        for name, other in better.items():
+            if not accepted(values[part], other.part(part)).all():
+                break
+            grade = name
+        yield {"grade": grade, **asdict(measure(values[part], answer, int(level)))}
 
 
 def _errors(got: F64, answer: Answer) -> tuple[F64, F64]:

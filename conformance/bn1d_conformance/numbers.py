@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.subject import Array
 
     F64 = NDArray[np.float64]
+    I64 = NDArray[np.int64]
 
 DTYPES: dict[str, np.dtype[np.generic]] = {
     "fp16": np.dtype("float16"),

@@ -184,20 +184,42 @@ def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool) -> str:
     return "incomplete" if erred or "not-run" in binding or not complete else "conforms"
 
 
+GRADES = ("conforming", "blocked", "accurate")
+SCORE = {"ulp": "ulp", "worst": "worst", "bound_fraction": "fraction"}  # here: in an event
+
+
 def accuracy(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Summarise the graded comparisons: the grade, and ulp by output and format."""
+    """Summarise the graded comparisons: the grade, and ulp by output and format.
+
+    Each output has a row for all of its cases, and one for each condition |mean|/σ, by its power
+    of ten: what is lost there grows with it for most subjects, whatever they do well.
+    """
     rows = list(rows)
-    if not rows:
-        return {"grade": None, "outputs": {}}
-    grades = ("conforming", "blocked", "accurate")
-    grade = grades[min(grades.index(row["grade"]) for row in rows)]
-    outputs: dict[str, dict[str, float]] = {}
+    outputs: dict[str, dict[str, Any]] = {}
     for row in rows:
-        key = f"{row['quantity']} {row['format']}"
-        old = outputs.setdefault(key, {"ulp": 0.0, "worst": 0.0, "bound_fraction": 0.0})
-        for name, value in zip(old, (row["ulp"], row["worst"], row["fraction"]), strict=True):
-            old[name] = max(old[name], round(value, 4))
-    return {"grade": grade, "outputs": dict(sorted(outputs.items()))}
+        output = outputs.setdefault(f"{row['quantity']} {row['format']}", {})
+        conditions = output.setdefault("conditions", {})
+        _worsen(output, row)
+        _worsen(conditions.setdefault(str(10 ** row["condition"]), {}), row)
+    for output in outputs.values():
+        output["conditions"] = dict(sorted(output.pop("conditions").items(), key=_power))
+    return {"grade": _worst_grade(rows), "outputs": dict(sorted(outputs.items()))}
+
+
+def _power(item: tuple[str, Any]) -> int:
+    return int(item[0])
+
+
+def _worsen(score: dict[str, Any], row: Mapping[str, Any]) -> None:
+    """Take the worse of what a score says and what an event does."""
+    for name, seen in SCORE.items():
+        score[name] = max(score.get(name, 0.0), round(row[seen], 4))
+    score["grade"] = _worst_grade([score, row] if "grade" in score else [row])
+
+
+def _worst_grade(rows: Iterable[Mapping[str, Any]]) -> str | None:
+    """The best grade that all of them have; None for none."""
+    return min((row["grade"] for row in rows), key=GRADES.index, default=None)
 
 
 def suite_hash() -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from bn1d_conformance import clock, program
 from bn1d_conformance.expected import Expected
-from bn1d_conformance.judge import Failure, compare
+from bn1d_conformance.judge import Failure, by_condition, compare
 from bn1d_conformance.offer import Offer, ask
 from bn1d_conformance.subject import State, Subject, SubjectError
 from bn1d_reference import spec
@@ -299,7 +299,8 @@ class Trial:
         """Return the oracle's answers to a case, computed once."""
         answers = self.memory.answers
         if (case, grade) not in answers:
-            answers[case, grade] = Expected(case, grade)
+            base = None if grade == "conforming" else self.expected(case)
+            answers[case, grade] = Expected(case, grade, base)
             while len(answers) > 3 * KEPT:
                 answers.popitem(last=False)
         return answers[case, grade]
@@ -361,17 +362,15 @@ class Trial:
         if isinstance(result, Failure):
             self._add(result)
         elif case.graded:
-            self._grade(case, got, result)
+            self._grade(case, got, answer)
 
-    def _grade(self, case: Case, got: Any, result: Any) -> None:
-        """Record the score, and the best grade whose bound holds."""
-        grade = "conforming"
-        for better in ("blocked", "accurate"):
-            answer = getattr(self.expected(case, better), result.quantity)
-            if isinstance(compare("", case, got, answer), Failure):
-                break
-            grade = better
-        self.memory.recorder.write("accuracy", case=case.id, grade=grade, **asdict(result))
+    def _grade(self, case: Case, got: Any, answer: Answer) -> None:
+        """Record scores, and the best grade whose bound holds, for each condition."""
+        better = {g: self.expected(case, g) for g in ("blocked", "accurate")}
+        grades = {g: getattr(e, answer.quantity) for g, e in better.items()}
+        levels = self.expected(case).conditions
+        for row in by_condition(got, {"conforming": answer, **grades}, levels):
+            self.memory.recorder.write("accuracy", case=case.id, **row)
 
     def _add(self, failure: Failure) -> None:
         """Keep a failure; the first of its requirement, with what led to it."""

@@ -9,7 +9,7 @@ import pytest
 
 from bn1d_conformance import cases, exact_cases, misreadings
 from bn1d_conformance.expected import Answer, Expected
-from bn1d_conformance.judge import Accuracy, Failure, accepted, compare, measure
+from bn1d_conformance.judge import Accuracy, Failure, accepted, by_condition, compare, measure
 from bn1d_conformance.misreadings import CATALOGUE, EVALUATION, Simulation, identify
 from bn1d_conformance.numbers import DTYPES, to_format, ulp
 from bn1d_reference import bounds, spec
@@ -95,8 +95,22 @@ def test_the_fraction_of_the_bound_leaves_the_last_rounding_out():
     assert measure(np.array([1.0 + 6 * half]), right).fraction == pytest.approx(0.5)
 
 
+def test_channels_are_scored_by_their_condition_each_with_its_grade():
+    exact, u = np.ones((2, 3)), 2.0**-24
+    got = (exact + np.array([0, 4 * u, 40 * u])).astype("float32")
+    right = {
+        name: Answer("y", "fp32", exact, np.full((2, 3), k * u), exact)
+        for name, k in (("conforming", 100), ("blocked", 10), ("accurate", 0))
+    }
+    rows = list(by_condition(got, right, np.array([0, 3, 3])))
+    assert [(r["condition"], r["grade"], r["worst"]) for r in rows] == [
+        (0, "accurate", 0),
+        (3, "conforming", 20),
+    ]
+
+
 def test_what_is_not_finite_is_not_scored():
-    assert measure(np.array([nan]), answer([nan], 0)) == Accuracy("y", "fp32", 0, 0, 0)
+    assert measure(np.array([nan]), answer([nan], 0)) == Accuracy("y", "fp32", 0, 0, 0, 0)
 
 
 # Answers that can't be compared

@@ -380,15 +380,25 @@ def test_at_most_five_failures_are_kept_and_all_are_counted():
     assert (row["cases"], row["failed"], len(row["failures"])) == (10, 9, 5)
 
 
+def scored(**changes):
+    """The event of a graded comparison."""
+    base = {"quantity": "y", "format": "fp32", "condition": 0, "grade": "accurate"}
+    return {**base, "ulp": 1.0, "worst": 2.0, "fraction": 0.5, **changes}
+
+
 def test_the_grade_is_that_of_the_worst_comparison():
-    base = {"quantity": "y", "format": "fp32", "ulp": 1.0, "worst": 2.0, "fraction": 0.5}
-    rows = [{**base, "grade": g} for g in ("accurate", "blocked", "accurate")]
+    rows = [scored(grade=g) for g in ("accurate", "blocked", "accurate")]
     assert results.accuracy(rows)["grade"] == "blocked"
     assert results.accuracy([])["grade"] is None
-    rows.append({**base, "grade": "accurate", "worst": 7.0})
-    assert results.accuracy(rows)["outputs"] == {
-        "y fp32": {"ulp": 1.0, "worst": 7.0, "bound_fraction": 0.5}
-    }
+
+
+def test_scores_are_the_worst_of_an_output_and_of_each_condition():
+    rows = [scored(condition=3, grade="blocked"), scored(), scored(worst=7.0)]
+    best = {"ulp": 1.0, "worst": 2.0, "bound_fraction": 0.5, "grade": "blocked"}
+    conditions = {"1": {**best, "worst": 7.0, "grade": "accurate"}, "1000": best}
+    found = results.accuracy(rows)["outputs"]
+    assert found == {"y fp32": {**best, "worst": 7.0, "conditions": conditions}}
+    assert list(found["y fp32"]["conditions"]) == ["1", "1000"]
 
 
 # Records of a run that was cut short

@@ -54,7 +54,7 @@ def cases_of(trial: Trial, family: str, fmt: str, rank: int) -> list[Case]:
     if trial.profile != "deep":
         return list(cases.family(family, fmt, rank, trial.profile, trial.seed))
     seeds = range(trial.seed, trial.seed + DEEP_SEEDS)
-    return [c for seed in seeds for c in cases.family(family, fmt, rank, "full", seed)]
+    return [c for seed in seeds for c in cases.family(family, fmt, rank, "deep", seed)]
 
 
 def drawn(trial: Trial, name: str, *size: int, fmt: str = "", **config: Any) -> Case:
