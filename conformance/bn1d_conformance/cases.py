@@ -131,15 +131,15 @@ def a1(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
 
 
 def _spread(r: np.random.Generator, size: tuple[int, ...], fmt: str) -> F64:
-    """Normal values; in fp16, such that no channel's variance is below 1/100.
+    """Normal values; in half precision, such that no channel's variance is below 1/100.
 
-    Of a few values some channel's will lie close together. Below 16 times fp16's smallest normal
-    number, about 1/1000, a variance stored in fp16 may be lost to flushing (storage profile,
-    docs: bounds): the gradients would have no bound. The rest is for the factor 1/2 of the scale.
+    Of a few values some channel's will lie close together. In the storage profile (docs: bounds)
+    a small variance may be flushed, or drown in the rounding of the mean: below about 1/1000 the
+    gradients would have no bound. The rest is for the factor 1/2 of the scale.
     """
     while True:
         values = r.normal(0, 1, size)
-        if fmt != "fp16" or columns(values).var(axis=1).min() >= 0.01:
+        if fmt not in ("fp16", "bf16") or columns(values).var(axis=1).min() >= 0.01:
             return values
 
 

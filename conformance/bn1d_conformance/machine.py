@@ -7,6 +7,7 @@ module imports Hypothesis, so it is imported by the check that searches, when it
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from bn1d_conformance.programs import BASE, DeviationError, Program, Shape
 if TYPE_CHECKING:
     from bn1d_conformance.trial import Trial
 
-SHORTER = 400  # programs tried to shorten one that fails
+SHORTER = 250  # programs tried to shorten one that fails
 NUMBERS = st.integers(0, 3)
 ROWS = st.integers(1, 7)
 
@@ -34,11 +35,11 @@ ROWS = st.integers(1, 7)
 class Search:
     """What the machines of one search share: the trial, and the deviations so far."""
 
-    def __init__(self, trial: Trial, ident: str) -> None:
+    def __init__(self, trial: Trial, ident: str, seconds: float) -> None:
         """Nothing was found yet."""
         self.trial, self.ident = trial, ident
         self.found: list[DeviationError] = []
-        self.since = 0
+        self.since, self.until = 0, time.monotonic() + seconds
 
     def program(self) -> Program:
         """Begin a program; after a deviation only so many more."""
@@ -46,6 +47,11 @@ class Search:
         if self.since > SHORTER:
             reject()
         return Program(self.trial, self.ident)
+
+    def go_on(self) -> None:
+        """End the search where the subject is too slow for it: compilers may take their time."""
+        if time.monotonic() > self.until:
+            reject()
 
     @property
     def shortest(self) -> DeviationError | None:
@@ -64,6 +70,7 @@ class Machine(RuleBasedStateMachine):
         self.program = self.search.program()
 
     def _do(self, operation: Any, *args: Any, **options: Any) -> None:
+        self.search.go_on()
         try:
             operation(*args, **options)
         except DeviationError as deviation:
@@ -140,16 +147,16 @@ class Machine(RuleBasedStateMachine):
         self._do(getattr(self.program, operation), *values)
 
 
-def search(trial: Trial, ident: str, number: object, programs: int, steps: int) -> Search:
-    """Try this many programs of so many steps; `number` and the run's seed decide which.
+def search(trial: Trial, ident: str, number: int, size: tuple[int, int], seconds: float) -> Search:
+    """Try so many programs of so many steps, `size`; `number` and the run's seed decide which.
 
     Hypothesis keeps no examples, and what else it would write goes to a folder that is removed.
     """
-    found = Search(trial, ident)
+    found = Search(trial, ident, seconds)
     made = seed(f"{trial.seed}/{number}")(type("Machine", (Machine,), {"search": found}))
     chosen = settings(
-        max_examples=programs,
-        stateful_step_count=steps,
+        max_examples=size[0],
+        stateful_step_count=size[1],
         phases=(Phase.generate, Phase.shrink),
         database=None,
         deadline=None,
@@ -163,6 +170,8 @@ def search(trial: Trial, ident: str, number: object, programs: int, steps: int) 
         set_hypothesis_home_dir(home)
         try:
             run_state_machine_as_test(made, settings=chosen)
+        except errors.Unsatisfiable:  # not one program came to its end in time
+            pass
         except (DeviationError, errors.Flaky):  # a subject that does not repeat itself is flaky
             if not found.found:
                 raise

@@ -26,11 +26,11 @@ def searched(monkeypatch):
 
     monkeypatch.setattr(machine.Search, "program", kept)
 
-    def call(target, seed=0, number=0):
+    def call(target, seed=0, number=0, seconds=60):
         made.clear()
         subject = targets.load(Request(target))
         trial = Trial(Memory(subject, "full", seed, Recorder(None)), ("COMP-30",))
-        found = machine.search(trial, "COMP-30", number, programs=15, steps=8)
+        found = machine.search(trial, "COMP-30", number, (15, 8), seconds)
         return [tuple(p.lines) for p in made], found
 
     return call
@@ -54,6 +54,11 @@ def test_a_function_is_asked_for_what_functions_do(searched):
     assert found.shortest is None
     assert any(line.startswith("y = ") for line in lines)
     assert not any(word in line for line in lines for word in ("copy", "reset", "bn.eps", ".half"))
+
+
+def test_a_subject_that_is_too_slow_ends_the_search(searched):
+    _, found = searched(f"{ZOO}/mutants_of_tracking.py:TracksBiased", seconds=0)
+    assert found.shortest is None
 
 
 COUNTS = """

@@ -7,7 +7,7 @@ constants that count roundings: Welford, Chan, two-pass and fused scale and shif
 mean(x**2) - mean(x)**2 is not.  To first order in u, except where noted:
 
     tau  = (phi + 2) u mean|x|                        error of the computed mean
-    dvar = (phi + 4) u var + 2 tau sigma + tau**2     of the biased variance
+    dvar = (phi + 4) u var + 2 tau sigma + tau_el**2  of the biased variance, about a stored mean
     t    = dvar/(var + eps)
     e_r  = (1 - t)**(-1/2) - 1 + 4 u_el                of 1/sqrt(var + eps), relative
     u_el (|x_i| + 3 |mean|) s                         of a fused x*scale + (b - mean*scale)

@@ -50,8 +50,11 @@ def moments_of(ar: Arithmetic, batch: Batch) -> Moments | None:
         return Moments(mean, var, tau, tau, 4 * ar.u * var)
     growth = ar.growth(batch.n)
     tau = (growth + 2 * ar.u) * batch.abs_mean
-    dvar = (growth + 4 * ar.u) * var + 2 * tau * sqrt(var) + tau * tau
-    return Moments(mean, var, tau, tau + (ar.u_el - ar.u) * abs(mean), dvar)
+    # Deviations may be taken from the mean as it is stored. That it was rounded costs its square
+    # alone: the mean of (x_i - m)**2 is var + (mean - m)**2 for any m.
+    tau_el = tau + (ar.u_el - ar.u) * abs(mean)
+    dvar = (growth + 4 * ar.u) * var + 2 * tau * sqrt(var) + tau_el * tau_el
+    return Moments(mean, var, tau, tau_el, dvar)
 
 
 @dataclass(frozen=True)

@@ -369,6 +369,14 @@ class TestStorage:
         assert self.accepted("storage")
         assert not self.accepted("strict")
 
+    @pytest.mark.parametrize(("profile", "inside"), [("storage", True), ("strict", False)])
+    def test_a_variance_about_a_stored_mean(self, profile, inside):
+        x, stored = [-32.5, -31.75], -32.0  # the mean, -32.125, is no number of bf16
+        tracked = sum((v - stored) ** 2 for v in x)
+        batch, ar = Batch(x), arithmetic(BF16, BF16, profile)
+        _, bound = bounds.running(ar, batch, 1e-5, 0.0, 1.0, 1.0)
+        assert accepts(BF16, tracked, 2 * float(batch.var), bound) is inside
+
     def test_every_bound_is_wider(self):
         x, dy, _, w, b = self.results()
         for args in ((bounds.forward_train, w, b, 1e-5), (bounds.backward_train, dy, w, 1e-5)):

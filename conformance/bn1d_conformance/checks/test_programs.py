@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 #: Searches, programs a search, steps a program. A search must be far from the time limit of one
 #: check, so that `deep` makes many; `quick` takes one walk and searches nothing.
-BUDGET = {"quick": (1, 0, 0), "full": (1, 200, 14), "deep": (10, 200, 25)}
+BUDGET = {"quick": (1, 0, 0), "full": (1, 200, 14), "deep": (20, 100, 25)}
+PATIENCE = 30.0  # seconds that a check may take where no limit is set
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -26,13 +27,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @requirement("COMP-30")
-def test_programs(trial: Trial, number: int) -> None:
+def test_programs(trial: Trial, number: int, pytestconfig: pytest.Config) -> None:
     """Constructions, modes, passes, loads, casts, copies and attributes in any order."""
     _, programs, steps = BUDGET[trial.profile]
     with trial.case(f"programs/seed{trial.seed}/{number}"):
         found = _walk(trial)
         if programs:
-            found = _search(trial, number, programs, steps) or found
+            limit = float(pytestconfig.getini("faulthandler_timeout")) or PATIENCE
+            found = _search(trial, number, (programs, steps), limit / 3) or found
         trial.expect("COMP-30", not found, **(_told(found) if found else {"message": ""}))
 
 
@@ -48,10 +50,12 @@ def _told(deviation: DeviationError) -> dict[str, Any]:
     }
 
 
-def _search(trial: Trial, number: int, programs: int, steps: int) -> DeviationError | None:
+def _search(
+    trial: Trial, number: int, size: tuple[int, int], seconds: float
+) -> DeviationError | None:
     from bn1d_conformance.machine import search  # noqa: PLC0415 - Hypothesis, where it is used
 
-    return search(trial, "COMP-30", number, programs, steps).shortest
+    return search(trial, "COMP-30", number, size, seconds).shortest
 
 
 def _walk(trial: Trial) -> DeviationError | None:
