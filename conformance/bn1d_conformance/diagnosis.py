@@ -1,7 +1,8 @@
 """From failures to causes: one defect, one diagnosis, the rest folded under it.
 
-Two things fold a failing requirement under another: the same named cause (the numbers of a
-misreading, or the same exception), and `rests_on` of the spec, where the other fails too.
+What folds a failing requirement under another that fails: the same named cause (the numbers of a
+misreading, or the same exception), `rests_on` of the spec, the same wrong quantity where the other
+defines it, one format alone where a requirement on formats fails, and what all checks presuppose.
 """
 
 from __future__ import annotations
@@ -14,14 +15,29 @@ from bn1d_conformance.misreadings import BY_NAME
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-HOMES = {
-    "construction": "CTOR-1",
-    "forward in training": "INPUT-16",
-    "forward in evaluation": "INPUT-16",
-    "backward": "GRAD-1",
+    Failures = Mapping[str, list[dict[str, Any]]]
+
+#: Where an exception of each stage is at home: an id, or an area.
+HOMES = {"construction": "CTOR-1", "forward": "INPUT-16", "backward": "GRAD"}
+#: What defines each quantity, in training and in evaluation: where that fails, no other
+#: requirement that finds the same quantity wrong says anything new.
+DEFINED = {
+    ("y", "training"): ("TRAIN-1", "TRAIN-2"),
+    ("y", "evaluation"): ("EVAL-1",),
+    ("running_mean", "training"): ("STATS-1", "STATS-3"),
+    ("running_var", "training"): ("STATS-2", "STATS-3"),
+    ("dx", "training"): ("GRAD-1",),
+    ("dx", "evaluation"): ("GRAD-4",),
+    ("dweight", "training"): ("GRAD-2",),
+    ("dweight", "evaluation"): ("GRAD-5",),
+    ("dbias", "training"): ("GRAD-3",),
+    ("dbias", "evaluation"): ("GRAD-3",),
 }
+#: What every other check takes for granted: that layers are apart, that evaluation changes
+#: nothing, that the mode is the one that was set. Where it is not so, the others mislead.
+PRESUPPOSED = ("CTOR-11", "CONC-1", "EVAL-2", "EVAL-7")
 #: What a misreading also shows as: in the gradient, or in the cumulative average.
 CONSEQUENCES = {
     "weight-ignored": "weight-not-in-gradient",
@@ -44,11 +60,14 @@ class Group:
         cause: the name of the reason, "" where the numbers do not tell.
         members: ids, in reading order.
         sample: the failure that is shown.
+        formats: those that it fails in while it holds in others; "" stands for every one.
+        folded: ids that it explains.
     """
 
     cause: str
     members: list[str]
     sample: Mapping[str, Any]
+    formats: set[str] = field(default_factory=set)
     folded: list[str] = field(default_factory=list)
 
     @property
@@ -57,12 +76,17 @@ class Group:
         if self.cause in BY_NAME:
             wanted = BY_NAME[self.cause].requirement
         else:
-            wanted = HOMES.get(self.cause.partition(" raises")[0], "")
-        if wanted in self.members:
-            return wanted
-        return next(
-            (m for m in self.members if not ancestors(m) & set(self.members)), self.members[0]
-        )
+            wanted = HOMES.get(_stage(self.cause), "-")
+        fits = [m for m in self.members if m == wanted or m.startswith(f"{wanted}-")]
+        roots = [m for m in self.members if not ancestors(m) & set(self.members)]
+        return [*fits, *roots, *self.members][0]
+
+    @property
+    def defined(self) -> tuple[str, ...]:
+        """The requirements that define the quantity that the sample finds wrong."""
+        found = self.sample["evidence"]
+        ids = DEFINED.get((found.get("quantity"), found.get("mode")), ())
+        return () if self.home in ids else ids
 
 
 def ancestors(ident: str) -> set[str]:
@@ -78,40 +102,58 @@ def ancestors(ident: str) -> set[str]:
     return found
 
 
-def diagnose(
-    failures: Mapping[str, list[dict[str, Any]]], passed: Collection[str] = ()
-) -> list[dict[str, Any]]:
+def diagnose(failures: Failures, held: Mapping[str, Collection[str]]) -> list[dict[str, Any]]:
     """Order the causes of these failures, the likeliest first.
 
     Args:
         failures: by requirement, each as `judge.Failure` has it.
-        passed: the requirements that were judged and hold.
+        held: for each requirement that was judged, the formats of the cases in which it held.
 
     Returns:
         A list of {requirement, cause, evidence, folded}, as the results file has it.
     """
-    groups = _grouped(failures, passed)
+    groups = _grouped(failures, held)
     roots = _folded(groups)
     roots.sort(key=_rank)
     return [_row(group, failures) for group in roots]
 
 
-def _grouped(failures: Mapping[str, list[dict[str, Any]]], passed: Collection[str]) -> list[Group]:
-    """One group a named cause, and one a requirement that has none."""
+def _grouped(failures: Failures, held: Mapping[str, Collection[str]]) -> list[Group]:
+    """One group a cause, and one a requirement that has none."""
+    leading = {i: _leading(rows) for i, rows in failures.items()}
     groups: dict[str, Group] = {}
     for ident in (i for i in spec.requirements() if i in failures):
-        cause = _leading(failures[ident])
-        if cause in BY_NAME and BY_NAME[cause].requirement in passed:
-            cause = ""  # the numbers agree by chance: what the misreading breaks is whole
-        key = cause or ident
-        sample = next((f for f in failures[ident] if f["cause"] == cause), failures[ident][0])
-        groups.setdefault(key, Group(cause, [], sample)).members.append(ident)
+        cause = leading[ident]
+        own = BY_NAME[cause].requirement if cause in BY_NAME else ident
+        if leading.get(own, cause) != cause or (own in held and own not in failures):
+            cause = ""  # by chance: what the misreading breaks does not show it
+        sample = next((f for f in failures[ident] if _cause(f) == cause), failures[ident][0])
+        group = groups.setdefault(cause or ident, Group(cause, [], sample))
+        group.members.append(ident)
+        group.formats |= _formats(failures[ident], held.get(ident, ()))
     return list(groups.values())
+
+
+def _formats(rows: Sequence[Mapping[str, Any]], held: Collection[str]) -> set[str]:
+    """The formats that a requirement fails in while it holds in others; else every one, as ""."""
+    failing = {row["evidence"].get("input", "") for row in rows}
+    return failing if held and not failing & {*held, ""} else {""}
+
+
+def _cause(row: Mapping[str, Any]) -> str:
+    """A failure's cause; what the subject raises in one stage is one cause in every mode."""
+    stage, raises, error = row["cause"].partition(" raises ")
+    return f"{_stage(stage) or stage}{raises}{error}"
+
+
+def _stage(cause: str) -> str:
+    """The stage of an exception: "construction", "forward", "backward"; "" of anything else."""
+    return next((stage for stage in HOMES if cause.startswith(stage)), "")
 
 
 def _leading(rows: Iterable[Mapping[str, Any]]) -> str:
     """The cause of most of a requirement's failures; "" if none explains enough of them."""
-    counted = Counter(row["cause"] for row in rows)
+    counted = Counter(map(_cause, rows))
     named = [(n, cause) for cause, n in counted.items() if cause]
     if not named:
         return ""
@@ -134,9 +176,11 @@ def _folded(groups: list[Group]) -> list[Group]:
 
 
 def _root(group: Group, above: Mapping[int, Group | None]) -> Group:
-    """Climb to what explains the group and is not explained itself; a circle ends at its start."""
+    """Climb to what explains the group and is not explained itself; of a circle, to its first."""
     seen = [group]
-    while (parent := above[id(seen[-1])]) and parent not in seen:
+    while parent := above[id(seen[-1])]:
+        if parent in seen:
+            return min(seen[seen.index(parent) :], key=_rank)
         seen.append(parent)
     return seen[-1]
 
@@ -146,7 +190,7 @@ def _explains(one: Group, other: Group) -> bool:
 
     A cause that the numbers name explains what rests on any of its requirements, the general
     requirement that its own rests on, and itself in evaluation. A failure without a named cause
-    explains what rests on it.
+    explains what rests on it, and every other finding about the quantity that it defines.
     """
     if one is other:
         return False
@@ -154,7 +198,35 @@ def _explains(one: Group, other: Group) -> bool:
         return other.cause in {f"eval-{one.cause}", CONSEQUENCES.get(one.cause)}
     if one.cause in BY_NAME:
         return bool(ancestors(other.home) & set(one.members)) or other.home in ancestors(one.home)
-    return one.home in ancestors(other.home)
+    if _by_format(one, other) or _by_format(other, one):
+        return _by_format(one, other)
+    rests = set(one.members) & {*ancestors(other.home), *other.defined}
+    return bool(rests) or _presupposed(one, other) or _later(one, other)
+
+
+def _presupposed(one: Group, other: Group) -> bool:
+    """Whether every check takes for granted what `one` says is not so, and `other` is not why."""
+    return one.home in PRESUPPOSED and other.home not in (*PRESUPPOSED, *ancestors(one.home))
+
+
+def _by_format(one: Group, other: Group) -> bool:
+    """Whether `other` fails in formats alone whose own requirement `one` is."""
+    confined = "" not in other.formats and not _of_formats(other)
+    return confined and _of_formats(one) and one.sample["evidence"].get("input") in other.formats
+
+
+def _of_formats(group: Group) -> bool:
+    return group.home.startswith("DTYPE-")
+
+
+def _later(one: Group, other: Group) -> bool:
+    """Whether the subject raises the same in an earlier stage, as `one`, and so in `other`."""
+    stages = list(HOMES)
+    first, _, error = one.cause.partition(" raises ")
+    then, _, same = other.cause.partition(" raises ")
+    if not error or error != same or first not in stages:
+        return False
+    return then not in stages or stages.index(first) < stages.index(then)
 
 
 def _rank(group: Group) -> tuple[bool, bool, int, bool, int]:
@@ -169,10 +241,10 @@ def _rank(group: Group) -> tuple[bool, bool, int, bool, int]:
     return (not home.binding, not named or home.area == "GRAD", *place)
 
 
-def _row(group: Group, failures: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def _row(group: Group, failures: Failures) -> dict[str, Any]:
     """A diagnosis in words; its evidence is a failure of the requirement that it names."""
     home = group.home
-    own = [f for f in failures[home] if f["cause"] == group.cause] or failures[home]
+    own = [f for f in failures[home] if _cause(f) == group.cause] or failures[home]
     says = own[0]["says"] if group.cause else ""
     cause = says[:1].upper() + says[1:] if says else spec.requirements()[home].sentence
     rest = [m for m in dict.fromkeys([*group.members, *group.folded]) if m != home]

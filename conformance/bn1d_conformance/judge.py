@@ -29,7 +29,8 @@ class Failure:
         message: one sentence with numbers.
         cause: a name for what is behind it, "" where the numbers do not tell.
         says: the cause in words.
-        evidence: numbers for machines: quantity, index, expected, got, ulp, bound_fraction.
+        evidence: numbers for machines: quantity, mode, index, expected, got, ulp, bound_fraction,
+            and the format of the input.
     """
 
     requirement: str
@@ -162,6 +163,7 @@ def _failure(requirement: str, case: Case, got: F64, answer: Answer, bad: Any) -
     index = np.unravel_index(int(np.argmax(np.where(bad, fraction, -1.0))), bad.shape)
     evidence = {
         "quantity": answer.quantity,
+        "mode": "training" if case.uses_batch else "evaluation",
         "format": answer.format,
         "index": [int(i) for i in index],
         "expected": _number(answer.exact[index]),

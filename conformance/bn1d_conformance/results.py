@@ -38,6 +38,7 @@ class Tally:
         self.cases: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
         self.failures: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.held: dict[str, set[str]] = {}
         self.seconds: Counter[str] = Counter()
         self.marks: dict[str, set[str]] = defaultdict(set)
         self.subject: dict[str, Any] = {}
@@ -74,6 +75,9 @@ class Tally:
         self.cases[ident] += 1
         self.failed[ident] += not event["passed"]
         self.failures[ident] += event["failures"]
+        formats = self.held.setdefault(ident, set())
+        if event["passed"] and event["format"]:
+            formats.add(event["format"])
 
     def _on_skip(self, event: Mapping[str, Any]) -> None:
         for ident in event["requirements"]:
@@ -133,7 +137,6 @@ def build(
     """
     rows = {i: _row(tally, i) for i in spec.requirements()}
     failing = {i: tally.failures[i] for i, row in rows.items() if row["verdict"] in FAILING}
-    passed = [i for i, row in rows.items() if row["verdict"] == "pass"]
     counts = Counter(row["verdict"] for row in rows.values())
     return {
         "schema_version": SCHEMA_VERSION,
@@ -153,7 +156,7 @@ def build(
         "verdict": _overall(rows, complete=complete),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
-        "diagnoses": diagnose(failing, passed),
+        "diagnoses": diagnose(failing, tally.held),
         "accuracy": accuracy(tally.accuracy),
         "errors": tally.errors,
         "timings": {k: round(v, 3) for k, v in sorted(tally.spent.items())},

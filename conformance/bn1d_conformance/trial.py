@@ -200,7 +200,7 @@ class Trial:
         """Judge `ids`, of which only those that apply to the subject are recorded."""
         self.memory, self.ids = memory, ids
         self.failures: list[Failure] = []
-        self._case = ""
+        self._case = self._format = ""
         self._judged: set[str] = set()
         self._last: Guard | None = None
 
@@ -311,7 +311,7 @@ class Trial:
 
         Where all of them are, it fails them all: an error is never lost.
         """
-        self._case = case if isinstance(case, str) else case.id
+        self._case, self._format = (case, "") if isinstance(case, str) else (case.id, case.format)
         self._judged, self._last = set(), None
         before = len(self.failures)
         self.memory.recorder.write("case", case=self._case)
@@ -333,6 +333,7 @@ class Trial:
                 "judged",
                 requirement=ident,
                 case=self._case,
+                format=self._format,
                 passed=not failed,
                 failures=[asdict(f) for f in failed[:SHOWN]],
             )
@@ -377,6 +378,8 @@ class Trial:
         if self._last and all(f.requirement != failure.requirement for f in self.failures):
             steps = failure.evidence.pop("steps", self._last.steps)
             failure.evidence["program"] = program.encode(steps)
+        if self._format:
+            failure.evidence["input"] = self._format
         self.failures.append(failure)
 
     def refuses(self, ident: str, call: Callable[[], Any], *types: type[BaseException]) -> str:
@@ -405,4 +408,5 @@ class Trial:
 
 
 def _because(failure: Failure) -> str:
-    return f" Likely cause: {failure.says}." if failure.says and failure.evidence else ""
+    told = failure.says and "quantity" in failure.evidence
+    return f" Likely cause: {failure.says}." if told else ""

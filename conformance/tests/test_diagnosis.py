@@ -7,10 +7,10 @@ from bn1d_conformance.misreadings import BY_NAME
 from bn1d_reference import spec
 
 
-def failure(ident, cause="", case="a case", says=""):
+def failure(ident, cause="", case="a case", says="", **evidence):
     """A failure as the results have it."""
     says = says or (BY_NAME[cause].says if cause in BY_NAME else cause)
-    evidence = {"quantity": "y"} if cause in BY_NAME else {}
+    evidence |= {"quantity": "y"} if cause in BY_NAME else {}
     return {
         "requirement": ident,
         "case": case,
@@ -24,11 +24,11 @@ def failure(ident, cause="", case="a case", says=""):
 def rows(**causes):
     """Diagnoses of failures given as STATS_2="cause", one a requirement."""
     found = {i.replace("_", "-"): [failure(i.replace("_", "-"), c)] for i, c in causes.items()}
-    return diagnose(found)
+    return diagnose(found, {})
 
 
 def test_nothing_wrong_is_no_diagnosis():
-    assert diagnose({}) == []
+    assert diagnose({}, {}) == []
 
 
 def test_a_diagnosis_has_the_fields_of_the_results_file():
@@ -110,8 +110,8 @@ def test_in_an_area_what_the_numbers_name_comes_first():
 
 def test_a_cause_leads_where_it_explains_half_of_the_failures():
     named, unnamed = failure("STATS-2", "biased-tracking"), failure("STATS-2")
-    (most,) = diagnose({"STATS-2": [named, unnamed]})
-    (few,) = diagnose({"STATS-2": [named, unnamed, unnamed]})
+    (most,) = diagnose({"STATS-2": [named, unnamed]}, {})
+    (few,) = diagnose({"STATS-2": [named, unnamed, unnamed]}, {})
     assert most["identified"]
     assert not few["identified"]
 
@@ -119,7 +119,7 @@ def test_a_cause_leads_where_it_explains_half_of_the_failures():
 def test_the_evidence_is_a_failure_that_has_the_cause():
     other = failure("STATS-2", case="another case")
     named = failure("STATS-2", "biased-tracking", case="the case")
-    (row,) = diagnose({"STATS-2": [other, named]})
+    (row,) = diagnose({"STATS-2": [other, named]}, {})
     assert row["evidence"].startswith("the case: ")
 
 
@@ -134,7 +134,7 @@ def test_one_exception_everywhere_is_one_diagnosis_at_its_pass():
 
 
 def test_a_case_that_is_not_named_leaves_no_colon():
-    found = diagnose({"STATS-1": [failure("STATS-1", "crash", case="")]})
+    found = diagnose({"STATS-1": [failure("STATS-1", "crash", case="")]}, {})
     assert found[0]["evidence"] == "STATS-1 is wrong."
 
 
@@ -142,14 +142,14 @@ def test_every_failing_requirement_is_in_one_diagnosis():
     idents = list(spec.requirements())[::3]
     causes = ["", "biased-tracking", "eps-missing", "raises ValueError"]
     given = {i: [failure(i, causes[k % 4])] for k, i in enumerate(idents)}
-    found = [i for row in diagnose(given) for i in (row["requirement"], *row["folded"])]
+    found = [i for row in diagnose(given, {}) for i in (row["requirement"], *row["folded"])]
     assert sorted(found) == sorted(idents)
 
 
 def test_the_same_failures_give_the_same_diagnoses_in_any_order():
     idents = list(spec.requirements())[::4]
     given = {i: [failure(i, "eps-missing" if i < "N" else "")] for i in idents}
-    assert diagnose(given) == diagnose(dict(reversed(given.items())))
+    assert diagnose(given, {}) == diagnose(dict(reversed(given.items())), {})
 
 
 @pytest.mark.parametrize(
@@ -163,15 +163,59 @@ def test_the_same_failures_give_the_same_diagnoses_in_any_order():
 def test_a_gradient_that_follows_from_the_output_is_no_news_and_alone_it_is(output, gradient):
     idents = [BY_NAME[name].requirement for name in (output, gradient)]
     given = {i: [failure(i, c)] for i, c in zip(idents, (output, gradient), strict=True)}
-    (both,) = diagnose(given)
+    (both,) = diagnose(given, {})
     assert (both["requirement"], both["folded"]) == (idents[0], [idents[1]])
-    (alone,) = diagnose({idents[1]: given[idents[1]]})
+    (alone,) = diagnose({idents[1]: given[idents[1]]}, {})
     assert alone["requirement"] == idents[1]
     assert "gradient" in alone["cause"]
 
 
 def test_a_cause_whose_own_requirement_holds_is_chance():
     given = {"STATS-9": [failure("STATS-9", "biased-tracking")]}
-    (seen,) = diagnose(given, passed=["STATS-2"])
-    (alone,) = diagnose(given)  # STATS-2 was not asked for: nothing speaks against the cause
+    (seen,) = diagnose(given, {"STATS-2": {"fp32"}})
+    (alone,) = diagnose(given, {})  # STATS-2 was not asked for: nothing speaks against the cause
     assert (seen["identified"], alone["identified"]) == (False, True)
+
+
+def test_a_cause_that_its_own_requirement_does_not_show_is_chance():
+    given = {
+        "GRAD-1": [failure("GRAD-1", quantity="dx", mode="training")],
+        "INPUT-12": [failure("INPUT-12", "gradient-n-1")],
+    }
+    (row,) = diagnose(given, {})
+    assert (row["requirement"], row["identified"]) == ("GRAD-1", False)
+
+
+def test_what_defines_a_quantity_explains_every_other_finding_about_it():
+    wrong = {"quantity": "running_mean", "mode": "training"}
+    given = {i: [failure(i, **wrong)] for i in ("STATS-1", "STATS-3", "LAYOUT-1", "DTYPE-4")}
+    (row,) = diagnose(given, {})
+    assert (row["requirement"], len(row["folded"])) == ("STATS-1", 3)
+    (row,) = diagnose({i: given[i] for i in ("LAYOUT-1",)}, {})
+    assert row["requirement"] == "LAYOUT-1"
+
+
+def test_what_is_wrong_in_one_format_alone_is_a_matter_of_formats():
+    idents = ("STATS-1", "DTYPE-4")
+    wrong = {"quantity": "running_mean", "mode": "training", "input": "fp64"}
+    given = {i: [failure(i, **wrong)] for i in idents}
+    (row,) = diagnose(given, {"STATS-1": {"fp32"}})
+    assert (row["requirement"], row["folded"]) == ("DTYPE-4", ["STATS-1"])
+    (row,) = diagnose(given, {})  # not seen to hold anywhere: the average is wrong
+    assert (row["requirement"], row["folded"]) == ("STATS-1", ["DTYPE-4"])
+
+
+def test_where_evaluation_changes_the_state_the_answers_after_it_are_no_news():
+    (row,) = rows(EVAL_2="", PARAM_12="", GRAD_4="")
+    assert row["requirement"] == "EVAL-2"
+    (row,) = rows(CTOR_1="", EVAL_2="")  # what it rests on comes first
+    assert row["requirement"] == "CTOR-1"
+
+
+def test_an_exception_of_an_earlier_stage_explains_the_later_ones():
+    error = "raises TypeError"
+    stages = {"INPUT_16": "forward in training", "GRAD_1": "backward", "COMP_7": "functional_call"}
+    (row,) = rows(**{ident: f"{stage} {error}" for ident, stage in stages.items()})
+    assert row["requirement"] == "INPUT-16"
+    found = rows(INPUT_16=f"forward in training {error}", GRAD_1="backward raises ValueError")
+    assert len(found) == 2

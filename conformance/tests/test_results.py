@@ -298,7 +298,8 @@ FAILURE = {"case": "c", "message": "m", "cause": "", "says": "", "evidence": {}}
 
 def judged(*, passed, ident="STATS-1"):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    return ("judged", {"requirement": ident, "passed": passed, "failures": failures})
+    judged = {"requirement": ident, "format": "fp32", "passed": passed, "failures": failures}
+    return ("judged", judged)
 
 
 def skipped(verdict):

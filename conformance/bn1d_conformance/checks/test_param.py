@@ -75,25 +75,15 @@ def _starts(trial: Trial, ident: str, role: str, value: float, num_features: int
 
 @requirement("PARAM-5")
 def test_require_gradients(trial: Trial) -> None:
-    """Leaves, of the class Parameter, and a backward pass fills them."""
-    case = drawn(trial, "leaves", 6, 3)
-    with trial.case(case):
-        layer = trial.build(case.config)
-        inner: Any = layer.layer
+    """Leaves, of the class Parameter."""
+    with trial.case("leaves"):
+        inner: Any = trial.build(Config(3)).layer
         for role in ("weight", "bias"):
             p = inner.tensor(role)
             ok = isinstance(p, trial.torch.nn.Parameter) and p.requires_grad and p.is_leaf
             needs = getattr(p, "requires_grad", None)
-            trial.expect(
-                "PARAM-5",
-                ok,
-                f"{role} is {type(p).__name__}, requires_grad {needs}.",
-            )
-        layer.forward(case.x, grad=True)
-        gradients = layer.backward(case.dy)
-        for role in ("weight", "bias"):
-            arrived = getattr(gradients, role) is not None
-            trial.expect("PARAM-5", arrived, f"A backward pass leaves {role}.grad None.")
+            said = f"{role} is {type(p).__name__}, requires_grad {needs}."
+            trial.expect("PARAM-5", ok, said)
 
 
 @requirement("PARAM-6")
