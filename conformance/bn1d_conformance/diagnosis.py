@@ -49,6 +49,8 @@ CONSEQUENCES = {
     "not-tracked": "cumulative-frozen",
     "momentum-default": "cumulative-default",
 }
+#: Before the name of a misreading that the backward pass alone shows.
+BACKWARD = "backward: "
 ENOUGH = 0.5  # the share of a requirement's failures that a cause must explain to lead it
 
 
@@ -80,6 +82,11 @@ class Group:
         fits = [m for m in self.members if m == wanted or m.startswith(f"{wanted}-")]
         roots = [m for m in self.members if not ancestors(m) & set(self.members)]
         return [*fits, *roots, *self.members][0]
+
+    @property
+    def named(self) -> bool:
+        """Whether the numbers are those of a misreading."""
+        return self.cause.removeprefix(BACKWARD) in BY_NAME
 
     @property
     def defined(self) -> tuple[str, ...]:
@@ -124,10 +131,12 @@ def _grouped(failures: Failures, held: Mapping[str, Collection[str]]) -> list[Gr
     groups: dict[str, Group] = {}
     for ident in (i for i in spec.requirements() if i in failures):
         cause = leading[ident]
-        own = BY_NAME[cause].requirement if cause in BY_NAME else ident
-        if leading.get(own, cause) != cause or (own in held and own not in failures):
-            cause = ""  # by chance: what the misreading breaks does not show it
         sample = next((f for f in failures[ident] if _cause(f) == cause), failures[ident][0])
+        own = BY_NAME[cause].requirement if cause in BY_NAME else ident
+        if own in held and own not in failures and ident.startswith("GRAD-"):
+            cause = BACKWARD + cause  # the output has it right, its gradient has not
+        elif leading.get(own, cause) != cause or (own in held and own not in failures):
+            cause = ""  # by chance: what the misreading breaks does not show it
         group = groups.setdefault(cause or ident, Group(cause, [], sample))
         group.members.append(ident)
         group.formats |= _formats(failures[ident], held.get(ident, ()))
@@ -236,22 +245,24 @@ def _rank(group: Group) -> tuple[bool, bool, int, bool, int]:
     and may look like a misreading of their own.
     """
     rows = spec.requirements()
-    home, named = rows[group.home], group.cause in BY_NAME
-    place = spec.AREAS.index(home.area), not named, list(rows).index(home.id)
-    return (not home.binding, not named or home.area == "GRAD", *place)
+    home = rows[group.home]
+    place = spec.AREAS.index(home.area), not group.named, list(rows).index(home.id)
+    return (not home.binding, not group.named or home.area == "GRAD", *place)
 
 
 def _row(group: Group, failures: Failures) -> dict[str, Any]:
     """A diagnosis in words; its evidence is a failure of the requirement that it names."""
-    home = group.home
-    own = [f for f in failures[home] if _cause(f) == group.cause] or failures[home]
-    says = own[0]["says"] if group.cause else ""
+    home, name = group.home, group.cause.removeprefix(BACKWARD)
+    own = [f for f in failures[home] if _cause(f) == name] or failures[home]
+    says = own[0]["says"] if name else ""
+    if name != group.cause:
+        says = f"in the backward pass {says}"
     cause = says[:1].upper() + says[1:] if says else spec.requirements()[home].sentence
     rest = [m for m in dict.fromkeys([*group.members, *group.folded]) if m != home]
     return {
         "requirement": home,
         "cause": cause.rstrip(".") + ".",
-        "identified": group.cause in BY_NAME,
+        "identified": group.named,
         "evidence": f"{own[0]['case']}: {own[0]['message']}".lstrip(": "),
         "folded": rest,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bn1d_conformance import misreadings
+from bn1d_conformance import simulation
 from bn1d_conformance.numbers import DTYPES, format_of, to_format, ulp
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _failure(requirement: str, case: Case, got: F64, answer: Answer, bad: Any) -
         "wrong": int(bad.sum()),
         "of": int(bad.size),
     }
-    found = misreadings.identify(case, got, answer) if not case.exact else None
+    found = simulation.identify(case, got, answer) if not case.exact else None
     cause, says = (found.name, found.says) if found else ("", "")
     return Failure(requirement, case.id, _sentence(evidence, case), cause, says, evidence)
 

@@ -219,3 +219,11 @@ def test_an_exception_of_an_earlier_stage_explains_the_later_ones():
     assert row["requirement"] == "INPUT-16"
     found = rows(INPUT_16=f"forward in training {error}", GRAD_1="backward raises ValueError")
     assert len(found) == 2
+
+
+def test_what_the_output_has_right_may_be_wrong_in_the_backward_pass():
+    given = {"GRAD-1": [failure("GRAD-1", "eps-missing", quantity="dx", mode="training")]}
+    (row,) = diagnose(given, {"TRAIN-4": {"fp32"}, "GRAD-1": set()})
+    assert row["requirement"] == "GRAD-1"
+    assert row["cause"] == "In the backward pass eps is missing."
+    assert row["identified"]

@@ -10,8 +10,9 @@ import pytest
 from bn1d_conformance import cases, exact_cases, misreadings
 from bn1d_conformance.expected import Answer, Expected
 from bn1d_conformance.judge import Accuracy, Failure, accepted, by_condition, compare, measure
-from bn1d_conformance.misreadings import CATALOGUE, EVALUATION, Simulation, identify
+from bn1d_conformance.misreadings import CATALOGUE, EVALUATION
 from bn1d_conformance.numbers import DTYPES, to_format, ulp
+from bn1d_conformance.simulation import Simulation, identify
 from bn1d_reference import bounds, spec
 from bn1d_reference.formats import FORMATS
 
