@@ -271,7 +271,6 @@ def a10(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
 RANGES = {
     "fp32": (1e-18, 1e-6, 1e15),
     "fp64": (1e-140, 1e-20, 1e15, 1e140),
-    "fp16": (1e-3, 8e3),
     "bf16": (1e-15, 1e15),
 }
 
@@ -281,7 +280,7 @@ def a11(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
 
     Nothing underflows or overflows that a sound algorithm computes: the squares stay in fp32.
     """
-    for scale in RANGES[fmt]:
+    for scale in RANGES.get(fmt, ()):
         for n in _pick(profile, (8,), (8, 33)):
             r = rng(seed, "A11", fmt, rank, n, scale)
             x = (r.normal(0, 1, shape(n, 3, rank)) + 2) * scale
@@ -297,14 +296,14 @@ def a11(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
 
 
 def a12(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
-    """Long channels: beyond what half precision can count, sum, or square and sum."""
-    sizes = {"full": (4099, 66000 if rank == 2 else 5000), "deep": (4099, 300000)}
-    for n in sizes.get(profile, (4099,)):
+    """Long channels: what sums lose one value after another, and nothing more."""
+    if fmt not in ("fp32", "fp64"):
+        return
+    longer = {"full": [20000], "deep": [20000, 300000]}.get(profile, [])
+    for n in [4099, *(longer if (fmt, rank) == ("fp32", 2) else [])]:
         r = rng(seed, "A12", fmt, rank, n)
-        rows = [r.uniform(0, 1, n), r.normal(3, 1, n), np.full(n, 0.1)]
-        kept = rows[: 2 if n > 60000 else 3]
-        size = shape(n, len(kept), rank)
-        yield make(f"A12/{fmt}/n{n}/{rank}d", from_columns(np.array(kept), size), fmt, seed)
+        rows = np.array([r.uniform(0, 1, n), r.normal(3, 1, n), np.full(n, 0.1)])
+        yield make(f"A12/{fmt}/n{n}/{rank}d", from_columns(rows, shape(n, 3, rank)), fmt, seed)
 
 
 FAMILIES: dict[str, Callable[[str, int, str, int], Iterator[Case]]] = {

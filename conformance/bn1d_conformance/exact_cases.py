@@ -33,14 +33,17 @@ QUARTERS = {
     "fp16": (33.0, -17.0),
     "bf16": (5.0, -3.0),
 }
+#: A constant far away, of few bits: 64 of them, their squares too, are summed without rounding.
+CONSTANT = {"fp32": 7 * 2.0**30, "fp64": 7 * 2.0**60, "fp16": 3 * 2.0**13, "bf16": 7 * 2.0**30}
 
 
 @lru_cache(maxsize=16)
 def exact(fmt: str, rank: int) -> tuple[Case, ...]:
     """Return the zero-tolerance cases of a format, of shape (n, C) or (n/L, C, L)."""
-    wide, d = WIDE[fmt]
+    (wide, d), far = WIDE[fmt], CONSTANT[fmt]
     rows = {
         "E1": _case([[3.0] * 64, [-5.0] * 64], 2.0**-16, fmt, rank),
+        "E1w": _case([[far] * 64, [-far] * 64], 2.0**-16, fmt, rank, bias=0.0, old_mean=0.0),
         "E2": _case([[m - 1.5, m + 1.5] for m in (2.0, -3.0, 0.5)], 1.75, fmt, rank),
         "E2w": _case([[m - d, m + d] for m in wide], 3 * d * d, fmt, rank, bias=0.0),
         "E4w": _case(
@@ -64,6 +67,7 @@ def _case(  # noqa: PLR0913 - a case has as many parts
     rank: int,
     *,
     bias: float = 0.5,
+    old_mean: float = 4.0,
     dy: list[float] | None = None,
 ) -> tuple[F64, Config, State, F64]:
     """Arrays, configuration and state of one case, from the rows of its channels."""
@@ -76,7 +80,7 @@ def _case(  # noqa: PLR0913 - a case has as many parts
     values = {
         "weight": weight,
         "bias": np.full(C, bias),
-        "running_mean": np.full(C, 4.0),
+        "running_mean": np.full(C, old_mean),
         "running_var": np.ones(C),
     }
     state = State(

@@ -142,7 +142,7 @@ def test_a_family_is_the_same_whatever_was_drawn_before():
 def test_families_are_only_empty_where_the_checks_leave_them_out(fmt, rank):
     single = fmt in {"fp32", "fp64"}
     empty = {name for name in cases.FAMILIES if not cases.family(name, fmt, rank, "quick", 0)}
-    assert empty == ({"A4"} if single else {"A8"})
+    assert empty == ({"A4"} if single else {"A8", "A12"} | ({"A11"} if fmt == "fp16" else set()))
 
 
 @pytest.mark.parametrize("case", EXACT, ids=lambda case: case.id)

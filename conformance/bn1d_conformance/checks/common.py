@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.subject import Array
+    from bn1d_conformance.expected import Expected
+    from bn1d_conformance.subject import Array, Gradients
     from bn1d_conformance.trial import Trial
 
 requirement = pytest.mark.requirement
@@ -23,7 +24,9 @@ needs = pytest.mark.needs
 SINGLE = ("fp32", "fp64")
 #: Formats of the families that are not for all of them. A7 is for fp32: on outliers a sound
 #: algorithm in the data's own format may use the whole bound, and in fp32 many compute in fp64.
-PURPOSE = {"A4": ("fp16", "bf16"), "A7": ("fp32",), "A8": SINGLE}
+PURPOSE = {
+    "A4": ("fp16", "bf16"), "A7": ("fp32",), "A8": SINGLE, "A11": (*SINGLE, "bf16"), "A12": SINGLE,
+}  # fmt: skip
 DEEP_SEEDS = 5
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 
@@ -60,6 +63,31 @@ def cases_of(trial: Trial, family: str, fmt: str, rank: int) -> list[Case]:
 def drawn(trial: Trial, name: str, *size: int, fmt: str = "", **config: Any) -> Case:
     """One case of normal data in the subject's main format."""
     return cases.drawn(name, fmt or trial.format, size, trial.seed, **config)
+
+
+def judge_all(trial: Trial, ident: str, case: Case) -> None:
+    """Judge whatever the subject answers to a case: output, statistics and gradients."""
+    with trial.case(case, ident):
+        step, want = trial.step(case), trial.expected(case)
+        trial.compare(ident, step.y, want.y, case)
+        judge_state(trial, ident, step.state, case, want)
+        if trial.has("grad"):
+            judge_gradients(trial, ident, step.gradients, case, want)
+
+
+def judge_state(trial: Trial, ident: str, state: State, case: Case, want: Expected) -> None:
+    """Judge the running statistics that a training pass leaves."""
+    if case.training and case.config.track_running_stats and trial.has("statistics"):
+        trial.compare(ident, state.running_mean, want.running_mean, case)
+        trial.compare(ident, state.running_var, want.running_var, case)
+
+
+def judge_gradients(trial: Trial, ident: str, got: Gradients, case: Case, want: Expected) -> None:
+    """Judge all gradients that there are."""
+    trial.compare(ident, got.x, want.dx, case)
+    if case.config.affine and trial.has("param-grad"):
+        trial.compare(ident, got.weight, want.dweight, case)
+        trial.compare(ident, got.bias, want.dbias, case)
 
 
 def only(trial: Trial, state: State) -> State:

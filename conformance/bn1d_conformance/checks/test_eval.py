@@ -168,8 +168,12 @@ def test_written_statistics_count(trial: Trial) -> None:
 
 @requirement("EVAL-10")
 def test_zero_eps(trial: Trial) -> None:
-    """Eps = 0 with positive variances."""
-    _compare(trial, "EVAL-10", drawn(trial, "zero-eps", 6, 3, eps=0.0, training=False))
+    """Eps = 0 with positive variances, small and large."""
+    base = drawn(trial, "zero-eps", 6, 3, eps=0.0, training=False)
+    _compare(trial, "EVAL-10", base)
+    variance = np.array([1e-12, 1e-6, 1e6], DTYPES[trial.format])
+    state = replace(base.state, running_mean=0 * variance, running_var=variance)
+    _compare(trial, "EVAL-10", replace(base, id=f"{base.id}/range", state=state))
 
 
 @families("A5", SINGLE, d2=("EVAL-11",))
