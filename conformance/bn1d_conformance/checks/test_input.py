@@ -203,10 +203,10 @@ def test_one_value_without_statistics(trial: Trial, size: tuple[int, ...]) -> No
 
 @requirement("INPUT-15")
 @MODES
-@pytest.mark.parametrize("length", [1, 3, 8])
+@pytest.mark.parametrize("length", [0, 1, 3, 8])
 @pytest.mark.parametrize("role", ["weight", "bias", "running_mean", "running_var"])
 def test_wrong_lengths(trial: Trial, role: str, length: int, training: bool) -> None:
-    """One tensor is replaced by a shorter or a longer one, or by one that would broadcast."""
+    """One tensor is replaced by an empty, shorter or longer one, or one that would broadcast."""
     torch = trial.torch
     with trial.case(f"{role} of {length}"):
         layer = trial.build(Config(5), training=training)
@@ -216,6 +216,19 @@ def test_wrong_lengths(trial: Trial, role: str, length: int, training: bool) -> 
         setattr(layer.module, name, value)
         x = drawn(trial, "lengths", 4, 5).x
         trial.refuses("INPUT-15", lambda: layer.forward(x))
+
+
+@requirement("INPUT-17")
+@MODES
+@pytest.mark.parametrize("role", ["running_mean", "running_var"])
+def test_half_of_the_statistics(trial: Trial, role: str, training: bool) -> None:
+    """One of the two is set to None."""
+    with trial.case(f"{role} = None"):
+        layer = trial.build(Config(3), training=training)
+        name = trial.subject.names.get(role) or role
+        layer.call(f"assigning {role}", setattr, layer.module, name, None)
+        x = drawn(trial, "half", 4, 3).x
+        trial.refuses("INPUT-17", lambda: layer.forward(x))
 
 
 @requirement("INPUT-16")

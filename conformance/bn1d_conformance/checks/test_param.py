@@ -158,6 +158,27 @@ def test_reset_parameters(trial: Trial) -> None:
         trial.expect("PARAM-9", count in (0, None), f"The counter is {count} after the reset.")
 
 
+@requirement("PARAM-9")
+@pytest.mark.parametrize(
+    "options", [{"affine": False}, {"bias": False}, {"track_running_stats": False}], ids=" ".join
+)
+def test_reset_of_what_is_there(trial: Trial, options: dict[str, Any]) -> None:
+    """What was declined is neither asked for nor made."""
+    config = Config(3, **options)
+    trial.require(*config.needs)
+    with trial.case(f"{options}"):
+        layer = trial.build(config)
+        layer.forward(drawn(trial, "reset", 6, 3).x)
+        layer.method("reset_parameters")
+        state = layer.state()
+        there = (config.affine, config.affine and config.bias, *[config.track_running_stats] * 2)
+        for role, value, kept in zip(ROLES, (1, 0, 0, 1), there, strict=True):
+            got = getattr(state, role)
+            reset = got is not None and bool((got == value).all())
+            ok = reset if kept else got is None
+            trial.expect("PARAM-9", ok, f"{role} is {got} after reset_parameters().")
+
+
 @requirement("PARAM-10")
 def test_default_format(trial: Trial) -> None:
     """fp32, and what set_default_dtype says."""

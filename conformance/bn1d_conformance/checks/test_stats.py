@@ -242,6 +242,14 @@ def _keeps(trial: Trial, case: Case) -> None:
         trial.expect("STATS-14", shape == (3,), f"{name} becomes of shape {shape}.")
 
 
+@families("A6 A10", SINGLE, d2=("STATS-17",), d3=("STATS-17",))
+def test_every_value_counts(trial: Trial, family: str, fmt: str, rank: int) -> None:
+    """Marked values at the edges of blocks; numbers of channels around lanes."""
+    for case in cases_of(trial, family, fmt, rank):
+        with trial.case(case):
+            _judge(trial, trial.step(case).state, case, "STATS-17", "STATS-17")
+
+
 @families("A2 A7-constant", SINGLE, d2=("STATS-15",), d3=("STATS-15",))
 def test_variance_stays_a_variance(trial: Trial, family: str, fmt: str, rank: int) -> None:
     """Means of 10 to 10000 standard deviations, constant channels."""

@@ -33,6 +33,7 @@ class Checked(nn.BatchNorm1d):
         self._check_input_dim(x)
         self.check_format(x)
         self.check_channels(x)
+        self.check_statistics()
         self.check_size(x)
         self.check_eps()
 
@@ -44,6 +45,10 @@ class Checked(nn.BatchNorm1d):
         for t in (self.weight, self.bias, self.running_mean, self.running_var):
             if t is not None and t.numel() != x.shape[1]:
                 raise ValueError(f"expected {t.numel()} channels, got {x.shape[1]}")
+
+    def check_statistics(self):
+        if (self.running_mean is None) != (self.running_var is None):
+            raise ValueError("running_mean and running_var: both, or neither")
 
     def check_size(self, x):
         if self.uses_batch() and x.numel() == x.shape[1]:
