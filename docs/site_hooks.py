@@ -1,6 +1,6 @@
 """What the build adds to the pages written by hand, and what it refuses.
 
-The pages of the spec are drawn from the TOML, the pages of the results from the results files;
+The pages of the spec and of the bugs are drawn from the TOML, those of the results from the files;
 none of them is committed.  A page that would make a reader's browser ask a third party for a
 script, a style, a font or a picture fails the build.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
-from bn1d_conformance import site
+from bn1d_conformance import site, site_bugs
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -31,16 +31,17 @@ log = get_plugin_logger("third-party")
 
 
 def drawn_pages() -> dict[str, str]:
-    """Return the Markdown of the spec and of the published results, by path."""
+    """Return the Markdown of the spec, the bugs and the published results, by path."""
     files = sorted((ROOT / "conformance" / "results").glob("*.json"))
     published = {f.stem: json.loads(f.read_text("utf-8")) for f in files}
-    return {**site.spec_pages(published), **site.result_pages(published)}
+    spec = site.spec_pages(published)
+    return {**spec, **site_bugs.pages(), **site.result_pages(published)}
 
 
 def on_config(config: MkDocsConfig) -> None:
     """Put the drawn pages into the navigation."""
     for section in config.nav or []:
-        for title, folder in {"Spec": "spec/", "Results": "results/"}.items():
+        for title, folder in {"Spec": "spec/", "Bugs": "bugs/", "Results": "results/"}.items():
             if title in section:
                 section[title] = [path for path in drawn_pages() if path.startswith(folder)]
 

@@ -10,6 +10,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from bn1d_conformance import site_bugs
 from bn1d_conformance.markup import (
     TONES,
     code,
@@ -130,6 +131,7 @@ def _requirement(r: Requirement, published: Published) -> str:
         "Since": r.since and f"PyTorch {literal(r.since)}",
         "Until": r.until and f"PyTorch {literal(r.until)}",
         "Not tested": prose(r.untested),
+        "Would have caught": site_bugs.links_of(r.id),
         "Verdicts": ", ".join(_verdict_of(r.id, *item) for item in published.items()),
     }
     head = f"## {r.id} {{ #{r.id.lower()} }}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import bn1d_conformance.checks
+from bn1d_conformance import binding
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_reference import spec
 
@@ -117,6 +118,16 @@ def test_every_requirement_is_quoted_where_it_is_judged():
     text = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
     for row in spec.requirements().values():
         assert row.status == "untested" or f'"{row.id}"' in text, row.id
+
+
+def test_the_source_tells_what_pytest_collects(items):
+    collected = {(item.path.stem, f, i) for item in items for i, f in bound_by(item)}
+    rows = binding.checks().items()
+    assert collected == {(c.file, c.function, ident) for ident, found in rows for c in found}
+
+
+def bound_by(item):
+    return [(ident, item.function.__name__) for ident in named(item)]
 
 
 def test_checks_take_the_trial_alone_from_the_kit(items):

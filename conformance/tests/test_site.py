@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bn1d_conformance import markup, site
+from bn1d_conformance import bugs, markup, site, site_bugs
 from bn1d_reference import SPEC_VERSION, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -160,11 +160,12 @@ def test_a_requirement_that_a_file_does_not_know_was_not_run(result):
 
 
 def test_every_link_leads_to_a_page_and_an_anchor(result):
-    drawn = {**site.spec_pages({"mine": result}), **site.result_pages({"mine": result})}
+    published = {"mine": result}
+    drawn = {**site.spec_pages(published), **site.result_pages(published), **site_bugs.pages()}
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
     anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
     for path, page in drawn.items():
-        for target, anchor in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", page):
+        for target, anchor in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page):
             name = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
             found = anchors[name if target else path]
             assert not anchor or anchor in found, (path, target, anchor)
@@ -172,6 +173,71 @@ def test_every_link_leads_to_a_page_and_an_anchor(result):
 
 def anchors_of(page):
     return {dict(attrs).get("id") for _, attrs in Structure(page).tags}
+
+
+# The bugs
+
+
+def test_every_bug_is_on_one_of_the_two_pages():
+    pages = site_bugs.pages()
+    assert list(pages) == ["bugs/index.md", "bugs/not-tested.md"]
+    found, silent = (Structure(page) for page in pages.values())
+    for bug in bugs.bugs().values():
+        page, other = (found, silent) if bug.requirements else (silent, found)
+        anchors = [dict(attrs).get("id") for _, attrs in page.tags]
+        assert anchors.count(bug.id.lower()) == 1
+        assert bug.id.lower() not in [dict(attrs).get("id") for _, attrs in other.tags]
+        assert bug.wrong in "".join(page.text)
+
+
+def test_a_bug_leads_to_its_reports_its_requirements_and_their_checks():
+    [row] = [r for r in site_bugs.pages()["bugs/index.md"].splitlines() if "[B230]" in r]
+    page = Structure(f"| a | b | c | d | e |\n|---|---|---|---|---|\n{row}")
+    links = [dict(attrs)["href"] for tag, attrs in page.tags if tag == "a"]
+    reports = [f"https://github.com/torch/nn/pull/{n}" for n in (434, 577)]
+    assert links == ["#b230", *reports, "../spec/param.md#param-9"]
+    assert "torch/nn PR 434, PR 577" in "".join(page.text)
+    assert "test_param.py::test_reset_parameters" in "".join(page.text)
+
+
+def test_a_reason_stands_above_the_bugs_that_give_it():
+    page = Structure(site_bugs.pages()["bugs/not-tested.md"])
+    text = "".join(page.text)
+    for bug in (b for b in bugs.bugs().values() if b.untested):
+        for part in bug.untested.split(". "):
+            assert part in text
+    assert sum(tag == "h2" for tag, _ in page.tags) == 1 + len(
+        {b.untested for b in bugs.bugs().values()} - {""}
+    )
+
+
+def test_a_requirement_without_a_check_is_listed_with_its_reason(monkeypatch):
+    told = copy.copy(spec.requirements()["BUF-1"])
+    object.__setattr__(told, "untested", "Nobody has a way.")
+    monkeypatch.setattr(spec, "requirements", lambda: {told.id: told})
+    shown = Structure(site_bugs._without_check())
+    assert "Nobody has a way." in "".join(shown.text)
+    assert told.sentence.replace("`", "") in "".join(shown.text)
+
+
+def test_a_requirement_names_the_bugs_that_it_would_have_caught():
+    page = site.spec_pages()["spec/param.md"]
+    assert "[B230](../bugs/index.md#b230)" in page
+
+
+@pytest.mark.parametrize("hostile", ["<script>", "[x](javascript:1)", "a | b", "**b** `c", "&lt;"])
+def test_no_string_of_the_table_becomes_markup(monkeypatch, hostile):
+    def structures(text):
+        rows = [
+            bugs.Bug("B001", text, (text,), ("STATS-1",)),
+            bugs.Bug("B002", text, (text,), (), f"{text}. {text}."),
+        ]
+        monkeypatch.setattr(site_bugs, "bugs", lambda: {b.id: b for b in rows})
+        drawn = [Structure(page) for page in site_bugs.pages().values()]
+        assert all(" ".join(text.split()) in "".join(page.text) for page in drawn)
+        return [[tag for tag, _ in page.tags] for page in drawn]  # a heading's id is its words
+
+    assert structures(hostile) == structures("plain")
 
 
 # The results
@@ -311,7 +377,7 @@ def test_prose_makes_code_and_links_only(text):
 
 
 def test_the_site_imports_nothing_that_runs_a_subject():
-    script = "import bn1d_conformance.site, sys; print(*sys.modules)"
+    script = "import bn1d_conformance.site, bn1d_conformance.site_bugs, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True)
     names = {name.partition(".")[0] for name in loaded.split()}
     assert not names & {"numpy", "torch", "ml_dtypes", "pytest", "typer", "rich"}

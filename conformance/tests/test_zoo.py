@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from bn1d_conformance import plugin, results
+from bn1d_conformance.bugs import bugs
 from bn1d_reference import spec
 
 ZOO = Path(__file__).parent / "zoo"
@@ -126,6 +128,18 @@ def test_benign_variant_conforms(target):
 def test_the_command_says_that_it_conforms(judged, target):
     code, result = judged(target)
     assert code == CONFORMS, result["diagnoses"]
+
+
+def named(text):
+    """The reports that a text names, by the repository's last name, kind and number."""
+    found = re.findall(r"([\w.-]+) ((?:#|PR )\d+(?:, (?:#|PR )\d+)*)", text)
+    return {(name.lower(), kind) for name, kinds in found for kind in kinds.split(", ")}
+
+
+def test_what_a_mutant_repeats_is_in_the_table_of_bugs():
+    known = set().union(*(named(text) for bug in bugs().values() for text in bug.where))
+    for mutant in MUTANTS:
+        assert named(mutant.seen) <= known, (mutant.made.__name__, named(mutant.seen) - known)
 
 
 def test_the_zoo_covers_every_area():

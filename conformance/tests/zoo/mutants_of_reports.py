@@ -69,15 +69,6 @@ class OneBlockAChannel(nn.BatchNorm1d):
         return super().forward(x)
 
 
-@mutant("TRAIN-12", says="not the same to the bit", seen="ScalingIntelligence/KernelBench #165")
-class ZeroWhereSmall(Composite):
-    """Passes wherever an absolute tolerance of 1e-2 is asked for."""
-
-    def affine_map(self, hat):
-        y = super().affine_map(hat)
-        return torch.where(y.abs() < 1e-4, 0.0, y)
-
-
 @mutant("EVAL-12", says="y[", seen="apache/mxnet #21111")
 class KeepsTheBatchsRoot(Composite):
     """Evaluation goes on with the deviation that the last training batch had."""
