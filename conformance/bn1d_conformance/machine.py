@@ -48,10 +48,10 @@ class Search:
             reject()
         return Program(self.trial, self.ident)
 
-    def go_on(self) -> None:
-        """End the search where the subject is too slow for it: compilers may take their time."""
-        if time.monotonic() > self.until:
-            reject()
+    @property
+    def late(self) -> bool:
+        """Whether the subject is too slow for the whole search: compilers may take their time."""
+        return time.monotonic() > self.until
 
     @property
     def shortest(self) -> DeviationError | None:
@@ -70,7 +70,8 @@ class Machine(RuleBasedStateMachine):
         self.program = self.search.program()
 
     def _do(self, operation: Any, *args: Any, **options: Any) -> None:
-        self.search.go_on()
+        if self.search.late:
+            reject()
         try:
             operation(*args, **options)
         except DeviationError as deviation:
@@ -172,8 +173,9 @@ def search(trial: Trial, ident: str, number: int, size: tuple[int, int], seconds
             run_state_machine_as_test(made, settings=chosen)
         except errors.Unsatisfiable:  # not one program came to its end in time
             pass
-        except (DeviationError, errors.Flaky):  # a subject that does not repeat itself is flaky
-            if not found.found:
+        except (DeviationError, errors.Flaky):
+            # a subject that does not repeat itself is flaky, and so is a search cut short
+            if not (found.found or found.late):
                 raise
         finally:
             set_hypothesis_home_dir(None)

@@ -261,23 +261,6 @@ def test_whole_numbers(trial: Trial) -> None:
             trial.expect("GRAD-15", ok, f"dbias is {got}, where {want} is exact.")
 
 
-@requirement("GRAD-17")
-def test_accumulates(trial: Trial) -> None:
-    """A second backward pass adds to the gradients of the first."""
-    case = drawn(trial, "adds", 6, 3)
-    with trial.case(case):
-        layer = trial.build(case.config, case.state)
-        layer.forward(case.x, grad=True)
-        first = layer.backward(case.dy)
-        inner: Any = layer.layer
-        inner.y = layer.call("forward in training", layer.module, inner.x.detach())
-        second = layer.backward(case.dy)
-        for name in ("weight", "bias"):
-            a, b = getattr(first, name), getattr(second, name)
-            ok = a is not None and b is not None and np.allclose(b, 2 * a, rtol=1e-5, atol=1e-5)
-            trial.expect("GRAD-17", ok, f"{name}.grad is {b} after two passes that give {a} each.")
-
-
 @families("A6", ("fp32",), d2=("GRAD-18",), d3=("GRAD-18",))
 def test_every_value_counts(trial: Trial, family: str, fmt: str, rank: int) -> None:
     """Marked values at the edges of blocks.
