@@ -27,7 +27,7 @@ from bn1d_conformance.programs import BASE, DeviationError, Program, Shape
 if TYPE_CHECKING:
     from bn1d_conformance.trial import Trial
 
-SHORTER = 250  # programs tried to shorten one that fails
+SHORTER = 400  # programs tried to shorten one that fails
 NUMBERS = st.integers(0, 3)
 ROWS = st.integers(1, 7)
 
