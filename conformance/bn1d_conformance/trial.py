@@ -324,7 +324,7 @@ class Trial:
             )
         except SubjectError as error:
             cause = f"{error.stage} {error.said.split(':')[0]}"
-            asked = ids or self.ids
+            asked = [i for i in ids or self.ids if self.wants(i)]
             for ident in [i for i in asked if i not in self._judged] or asked:
                 self.fail(ident, f"{error}.", cause=cause, says=cause)
         for ident in self._judged:

@@ -119,6 +119,15 @@ def test_what_was_judged_before_the_exception_keeps_its_verdict(start):
     }
 
 
+@pytest.mark.parametrize("ids", [("TRAIN-1",), ("TRAIN-1", "DTYPE-1")], ids=" ".join)
+def test_an_exception_is_never_lost(start, ids):
+    trial = start(raising(RuntimeError()), ids=ids, capabilities=frozenset({"train"}))
+    with trial.case(CASE):
+        trial.expect("TRAIN-1", YES, "")
+        trial.build(CASE.config).forward(CASE.x)
+    assert [f.requirement for f in trial.failures] == ["TRAIN-1"]
+
+
 def test_only_the_ids_of_the_case_fail(start):
     trial = start(raising(RuntimeError()))
     with trial.case(CASE, "STATS-1"):
