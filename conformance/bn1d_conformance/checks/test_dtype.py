@@ -149,8 +149,8 @@ def _kept(trial: Trial, layer: Guard, fmt: str, after: str) -> None:
         trial.expect("DTYPE-6", got == fmt, f"{role} is {got} after {after}, not {fmt}.")
     if trial.has("torch-module", "counter"):
         inner: Any = layer.layer
-        got = str(getattr(inner.tensor(COUNTER), "dtype", None))
-        whole = got == "torch.int64"
+        got = str(getattr(inner.tensor(COUNTER), "dtype", "missing"))
+        whole = got in {"torch.int64", "missing"}  # that it is there is BUF-1
         trial.expect("DTYPE-6", whole, f"num_batches_tracked is {got} after {after}.")
 
 

@@ -209,8 +209,9 @@ class FromScratch(nn.Module):
 
     def _load_from_state_dict(self, state_dict, prefix, metadata, *rest):
         key = f"{prefix}num_batches_tracked"
-        if (metadata.get("version") or 1) < 2 and self.num_batches_tracked is not None:
-            state_dict.setdefault(key, self.num_batches_tracked.clone())
+        own = self.num_batches_tracked
+        if (metadata.get("version") or 1) < 2 and own is not None:
+            state_dict.setdefault(key, torch.tensor(0) if own.is_meta else own.clone())
         super()._load_from_state_dict(state_dict, prefix, metadata, *rest)
 
     def reset_running_stats(self):
