@@ -6,8 +6,9 @@ A capture stands between two comments, the first of which says how it was made:
     a fenced block
     <!-- end captured -->
 
-The commands run in one new folder, in the order of the pages; `mine.py` there is the page's own
-Python. What a command writes to stderr, progress for example, is not shown.
+The commands run in one new folder, in the order of the pages, where the first Python of a page is
+a file. `A && B` runs both and shows what B prints. What a command writes to stderr, progress for
+example, is not shown.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "docs" / "judge.md", ROOT / "README.md")
+#: The pages, and the names under which their Python is there.
+PAGES = {"docs/judge.md": "mine.py", "docs/vectors.md": "device.py", "README.md": ""}
 CAPTURE = re.compile(
     r"(?P<head><!-- captured(?:, first (?P<most>\d+) lines)?: (?P<command>.*?) -->\n```\w+\n)"
     r".*?(?P<tail>```\n<!-- end captured -->)",
@@ -30,20 +32,21 @@ EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 def main() -> None:
     """Rewrite every capture of every page."""
-    example = EXAMPLE.search(PAGES[0].read_text("utf-8"))
     with tempfile.TemporaryDirectory() as folder:
-        if example:
-            (Path(folder) / "mine.py").write_text(example[1], "utf-8")
-        for page in PAGES:
+        for name, file in PAGES.items():
+            page = ROOT / name
             text = page.read_text("utf-8")
+            if file and (example := EXAMPLE.search(text)):
+                (Path(folder) / file).write_text(example[1], "utf-8")
             page.write_text(CAPTURE.sub(lambda found: _again(found, folder), text), "utf-8")
 
 
 def _again(found: re.Match[str], folder: str) -> str:
     """One capture with the output that its command has today."""
-    ran = subprocess.run(  # noqa: S603 - the command stands on a page of this repository
-        shlex.split(found["command"]), cwd=folder, stdout=subprocess.PIPE, text=True, check=False
-    )
+    for command in found["command"].split(" && "):
+        ran = subprocess.run(  # noqa: S603 - the command stands on a page of this repository
+            shlex.split(command), cwd=folder, stdout=subprocess.PIPE, text=True, check=False
+        )
     lines = [line.rstrip() for line in ran.stdout.strip("\n").splitlines()]
     most = int(found["most"] or len(lines))
     more = ["..."] if most < len(lines) else []

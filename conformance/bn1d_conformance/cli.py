@@ -1,4 +1,4 @@
-"""The command `bn1d`: run, explain, repro, list.
+"""The command `bn1d`: run, explain, repro, list; `vectors` is in a module of its own.
 
 Exit codes are a promise: 0 conforms, 1 diverges, 2 wrong use, 3 the kit's own error or an
 incomplete run. What is slow to import is imported by the command that needs it.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path  # noqa: TC003 - Typer reads the annotations
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
-CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
-EXIT = {"conforms": CONFORMS, "diverges": DIVERGES, "incomplete": KIT_ERROR}
+from bn1d_conformance import cli_vectors, console
+from bn1d_conformance.console import wrong_use
+
 PROFILES = ("quick", "full", "deep")
 
 app = typer.Typer(
@@ -23,12 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _wrong_use(sentence: str, hint: str = "") -> NoReturn:
-    """One sentence, a hint, exit code 2."""
-    typer.echo(f"bn1d: {sentence}" + (f"\n      {hint}" if hint else ""), err=True)
-    raise typer.Exit(WRONG_USE)
+app.add_typer(cli_vectors.app, name="vectors")
 
 
 @app.callback(invoke_without_command=True)
@@ -76,9 +72,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, or a function."""
-    from bn1d_conformance import plugin, report, results  # noqa: PLC0415
-    from bn1d_conformance.run import Options, run  # noqa: PLC0415
-    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+    from bn1d_conformance import plugin  # noqa: PLC0415
+    from bn1d_conformance.run import Options  # noqa: PLC0415
 
     options = Options(
         target=target,
@@ -91,21 +86,13 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
     )
-    _check_output(json)
-    try:
-        with report.following(options) as progress:
-            result = run(options, progress)
-    except TargetError as error:
-        _wrong_use(str(error), error.hint)
-    if json:
-        results.write(result, json)
-    report.show(result, json, timings=timings)
-    raise typer.Exit(EXIT[result["verdict"]])
+    result = console.judge(options, json, timings=timings)
+    raise typer.Exit(console.EXIT[result["verdict"]])
 
 
 def _profile(name: str) -> str:
     if name not in PROFILES:
-        _wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
+        wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
     return name
 
 
@@ -117,7 +104,7 @@ def _expression(text: str) -> str:
         Expression.compile(text)
     except SyntaxError as error:
         hint = "Write it as for pytest, for example 'STATS-2 or momentum'."
-        _wrong_use(f"-k {text!r} is no expression: {error.msg}.", hint)
+        wrong_use(f"-k {text!r} is no expression: {error.msg}.", hint)
     return text
 
 
@@ -127,17 +114,11 @@ def _pair(text: str) -> str:
 
     ours, sign, theirs = text.partition("=")
     if not (sign and theirs.isidentifier() and ours in SYNONYMS):
-        _wrong_use(
+        wrong_use(
             f"--map {text!r} names nothing.",
             f"Write ours=theirs, for example weight=gamma; ours is one of {', '.join(SYNONYMS)}.",
         )
     return text
-
-
-def _check_output(path: Path | None) -> None:
-    """Find out before the run, and not after it, that the file can't be written."""
-    if path and (path.is_dir() or not path.resolve().parent.is_dir()):
-        _wrong_use(f"--json {path} can't be written.", "Give a file in a folder that exists.")
 
 
 @app.command()
@@ -150,7 +131,7 @@ def explain(
     rows = spec.requirements()
     found = rows.get(ident.upper())
     if found is None:
-        _wrong_use(f"There is no requirement {ident!r}.", _near(ident, rows))
+        wrong_use(f"There is no requirement {ident!r}.", _near(ident, rows))
     typer.echo(f"{found.id}  {found.level}, {found.status}\n\n{found.sentence}\n")
     rest = {
         "Why": found.intent,
@@ -203,9 +184,9 @@ def repro(
     try:
         typer.echo(writer.script(results.load(result), case))
     except (results.ResultsError, writer.NothingToShowError) as error:
-        _wrong_use(str(error))
+        wrong_use(str(error))
     except (LookupError, TypeError, ValueError, AttributeError):
-        _wrong_use(f"{result} is not as the schema of results files says.")
+        wrong_use(f"{result} is not as the schema of results files says.")
 
 
 def main() -> None:
@@ -214,7 +195,7 @@ def main() -> None:
         app()
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the code for it
         typer.echo(f"bn1d: the kit itself failed: {type(error).__name__}: {error}", err=True)
-        sys.exit(KIT_ERROR)
+        sys.exit(console.KIT_ERROR)
 
 
 if __name__ == "__main__":

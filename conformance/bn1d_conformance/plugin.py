@@ -240,11 +240,14 @@ def _skip_unless_applicable(item: pytest.Item, memory: Memory, ids: tuple[str, .
         _skip(memory, ids, "not-run", "asking what the subject offers ended the process")
     has = memory.capabilities
     asked = {c for mark in item.iter_markers("needs") for c in mark.args}
-    needed = [set(spec.requirements()[i].needs) | asked for i in ids]
-    lacking = [needs - has for needs in needed]
-    if all(lacking):
-        names = ", ".join(sorted(set.union(*lacking)))
-        _skip(memory, ids, "not-applicable", f"the subject does not offer: {names}")
+    needed = {i: set(spec.requirements()[i].needs) | asked for i in ids}
+    lacking = {i: needs - has for i, needs in needed.items() if needs - has}
+    if not lacking:
+        return
+    why = f"the subject does not offer: {', '.join(sorted(set.union(*lacking.values())))}"
+    if len(lacking) == len(needed):
+        _skip(memory, ids, "not-applicable", why)
+    memory.recorder.write("skip", requirements=[*lacking], verdict="not-applicable", why=why)
 
 
 @pytest.hookimpl(wrapper=True)

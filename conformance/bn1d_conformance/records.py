@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bn1d_conformance.expected import Answer
+    from bn1d_conformance.subject import Array
+
 
 class Recorder:
     """Appends events to a file, or keeps them where there is no folder to write to."""
@@ -34,6 +37,9 @@ class Recorder:
         if self._file:
             self._file.write(json.dumps({"e": event, **values}, default=_plain) + "\n")
             self._file.flush()
+
+    def compared(self, got: Array | None, answer: Answer) -> None:
+        """Hear of an answer and of the bound that it is judged under: no event of a run."""
 
 
 def _plain(value: Any) -> Any:

@@ -38,6 +38,8 @@ def script(result: Result, wanted: str = "") -> str:
         NothingToShowError: if nothing fails, nothing matches, or the failure has no program.
     """
     ident, failure = _choose(result, wanted)
+    if result["subject"]["adapter"] == "recorded":
+        raise NothingToShowError(f"{ident} failed on recorded answers, which no script can redo.")
     kind = FunctionScript if result["subject"]["adapter"] == "function" else Script
     lines = kind(result["subject"], failure).lines()
     sentence = spec.requirements()[ident].sentence if ident in spec.requirements() else ""

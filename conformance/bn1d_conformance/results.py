@@ -26,6 +26,8 @@ VERDICTS = (
     "expected-fail", "unexpected-pass",
 )  # fmt: skip
 FAILING = ("fail", "crash", "timeout")
+#: Modules that have no say in a verdict, and none in the suite's hash.
+OUTSIDE = {"site.py", "markup.py", "report.py", "cli.py", "cli_vectors.py", "console.py"}
 KEPT = 5  # failures of one requirement that the file keeps in full
 Result = dict[str, Any]
 
@@ -140,12 +142,7 @@ def build(
     counts = Counter(row["verdict"] for row in rows.values())
     return {
         "schema_version": SCHEMA_VERSION,
-        "kit": {
-            "name": "bn1d-conformance",
-            "version": __version__,
-            "spec_version": SPEC_VERSION,
-            "suite_hash": suite_hash(),
-        },
+        "kit": kit(),
         "subject": {
             "target": options["target"],
             **(tally.subject or {"name": "", "version": "", "adapter": "", "dialect": {}}),
@@ -225,13 +222,23 @@ def _worst_grade(rows: Iterable[Mapping[str, Any]]) -> str | None:
     return min((row["grade"] for row in rows), key=GRADES.index, default=None)
 
 
+def kit() -> dict[str, str]:
+    """What judges: the distribution, and the suite that it holds."""
+    return {
+        "name": "bn1d-conformance",
+        "version": __version__,
+        "spec_version": SPEC_VERSION,
+        "suite_hash": suite_hash(),
+    }
+
+
 def suite_hash() -> str:
     """A hash of all that decides a verdict: spec, oracle, bounds, cases, checks, judge."""
     digest = hashlib.sha256()
     for package in ("bn1d_reference", "bn1d_conformance"):
         folder = Path(str(resources.files(package)))
         for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".toml"}):
-            if path.name not in {"site.py", "markup.py", "report.py", "cli.py"}:
+            if path.name not in OUTSIDE:
                 digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

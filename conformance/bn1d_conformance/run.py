@@ -208,12 +208,9 @@ def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
 
 
 def _pytest(options: Options, parent: Parent, folder: Path) -> int:
-    """Run pytest in this process, its workers outside; nothing of the user's configuration."""
-    checks = Path(__file__).parent / "checks"
+    """Judge the target in workers outside of this process."""
     arguments = [
-        "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
-        "--rootdir", str(checks), "-p", "xdist", "-p", "bn1d_conformance.plugin",
-        "-p", "no:terminal", "-s", "-n", str(options.jobs), "--max-worker-restart", "100",
+        "-p", "xdist", "-n", str(options.jobs), "--max-worker-restart", "100",
         "-o", f"faulthandler_timeout={options.timeout}",
         "--bn1d-subject", options.target, "--bn1d-device", options.device,
         "--bn1d-profile", options.profile, "--bn1d-seed", str(options.seed),
@@ -222,12 +219,22 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
     arguments += [word for pair in options.names for word in ("--bn1d-map", pair)]
     arguments += ["-k", options.select] if options.select else []
     arguments += ["-x"] if options.fail_fast else []
-    kept = {k: os.environ.pop(k, None) for k in HANDS_OFF}
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     if options.profile != "deep":  # small cases: threads would only wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", "1")
+    return call_pytest(arguments, parent)
+
+
+def call_pytest(arguments: list[str], own: object) -> int:
+    """Run the checks by pytest in this process, with a plugin; nothing of the user's has a say."""
+    checks = Path(__file__).parent / "checks"
+    always = [
+        "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
+        "--rootdir", str(checks), "-p", "bn1d_conformance.plugin", "-p", "no:terminal", "-s",
+    ]  # fmt: skip
+    kept = {k: os.environ.pop(k, None) for k in HANDS_OFF}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
-        return int(pytest.main(arguments, plugins=[parent]))
+        return int(pytest.main([*always, *arguments], plugins=[own]))
     finally:
         os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
         os.environ.update({k: v for k, v in kept.items() if v is not None})

@@ -38,6 +38,7 @@ CAPABILITIES = {
     "tracking-option": "running statistics can be declined",
     "dtype-option": "a format can be given at construction",
     "pickle": "a class that pickle finds again by its name",
+    "live": "layers that live beside one another in a run, with an input that can be looked at",
     "torch-module": "a torch.nn.Module, whose registries, state dict and autograd can be asked",
     "fp32": "single-precision inputs, outputs and state",
     "fp16": "half-precision inputs beside single-precision state",
@@ -168,6 +169,19 @@ class SubjectError(Exception):
         self.stage = stage
         self.said = said
         self.error = error
+
+
+class UnaskedError(Exception):
+    """A case that is not put to the subject, which is not at fault.
+
+    Attributes:
+        verdict: of what the case would have judged: "not-run" or "not-applicable".
+    """
+
+    def __init__(self, why: str, verdict: str = "not-run") -> None:
+        """Keep the verdict beside the reason."""
+        super().__init__(why)
+        self.verdict = verdict
 
 
 class TargetError(ValueError):

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 def load(request: Request) -> Subject:
-    """Import the target and choose the adapter for it.
+    """Import the target and choose the adapter for it; or read it, where it is two folders.
 
     Raises:
         TargetError: if there is no such module, file or attribute, if importing it raises, or
             if what it names can't be judged.
     """
     place, attr = split(request.target)
+    if (Path(place) / "manifest.json").is_file():
+        return adapters.recorded(Path(place), Path(attr), request)
     value: Any = import_place(place)
     for part in attr.split("."):
         if not hasattr(value, part):

@@ -15,7 +15,7 @@ from bn1d_conformance import clock, program
 from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import Failure, by_condition, compare
 from bn1d_conformance.offer import Offer, ask
-from bn1d_conformance.subject import State, Subject, SubjectError
+from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs
     with clock.of("subject"):
         try:
             return call(*args, **options)
+        except UnaskedError:
+            raise
         except SubjectError as error:
             raise SubjectError(stage, error.said, error.error) from error
         except BaseException as error:
@@ -117,10 +119,6 @@ def describe(error: BaseException) -> str:
     except BaseException:  # noqa: BLE001 - a subject's exception may do anything
         text = ""
     return f"raises {type(error).__name__}: {text}" if text else f"raises {type(error).__name__}"
-
-
-class TooOftenError(Exception):
-    """What a check asks for has cost too many processes: the case is not run."""
 
 
 class Step:
@@ -162,10 +160,10 @@ class Memory:
         """Say what the subject is about to do; not again what has cost too many processes.
 
         Raises:
-            TooOftenError: if it has.
+            UnaskedError: if it has.
         """
         if self.lost[stage] >= LOST_IN_STAGE or self.lost.total() >= LOST_IN_ALL:
-            raise TooOftenError(f"{stage} has ended the process too often")
+            raise UnaskedError(f"{stage} has ended the process too often")
         if self.folder:
             self.recorder.write("doing", stage=stage)
 
@@ -317,10 +315,10 @@ class Trial:
         self.memory.recorder.write("case", case=self._case)
         try:
             yield
-        except TooOftenError as error:
+        except UnaskedError as error:
             rest = [i for i in ids or self.ids if i not in self._judged]
             self.memory.recorder.write(
-                "skip", requirements=rest, verdict="not-run", why=str(error)
+                "skip", requirements=rest, verdict=error.verdict, why=str(error)
             )
         except SubjectError as error:
             cause = f"{error.stage} {error.said.split(':')[0]}"
@@ -358,6 +356,7 @@ class Trial:
         if not self.wants(ident):
             return
         self._judged.add(ident)
+        self.memory.recorder.compared(got, answer)
         with clock.of("judging"):
             result = compare(ident, case, got, answer)
         if isinstance(result, Failure):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import naming
 from bn1d_conformance.subject import Request, Subject, TargetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def adapt(value: Any, request: Request) -> Subject:
@@ -36,6 +39,17 @@ def adapt(value: Any, request: Request) -> Subject:
         f"{request.target} is {type(value).__name__}, and nothing callable.",
         "Name a class that constructs a layer, or a function that normalises.",
     )
+
+
+def recorded(folder: Path, answers: Path, request: Request) -> Subject:
+    """What a device answered to the vectors of a folder.
+
+    Raises:
+        TargetError: if one of the folders can't be read.
+    """
+    from bn1d_conformance.adapters.recorded import RecordedSubject  # noqa: PLC0415
+
+    return RecordedSubject(folder, answers, request)
 
 
 def _function(value: Any, request: Request) -> Subject:

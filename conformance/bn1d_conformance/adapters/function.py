@@ -63,6 +63,7 @@ class Function:
         has = {role for role, name in self.arguments.items() if name}
         weights, tracked = {"weight", "bias"} <= has, {"running_mean", "running_var"} <= has
         offered = {
+            "live": True,
             "3d": self._takes((4, 2, 3)),
             **{fmt: self._takes(fmt=fmt) for fmt in DTYPES},
             "train": "training" in has or not tracked,

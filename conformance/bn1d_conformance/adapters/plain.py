@@ -83,6 +83,7 @@ class PlainClass:
             "counter": COUNTER in has,
             "cumulative": self._default("momentum") is None and "momentum-option" in options,
             "defaults": True,
+            "live": True,
             "3d": _answers(layer, np.ones((2, 2, 3), "float32")) is not None,
             "fp32": _answers(layer, np.ones((3, 2), "float32")) == np.float32,
             "fp64": True,

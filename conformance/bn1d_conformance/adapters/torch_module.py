@@ -32,6 +32,7 @@ ALWAYS = frozenset(
         "cumulative",
         "defaults",
         "3d",
+        "live",
         "torch-module",
         "fp64",
         "double-backward",

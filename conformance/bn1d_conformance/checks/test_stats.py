@@ -14,6 +14,7 @@ from bn1d_conformance.checks.common import (
     cases_of,
     drawn,
     families,
+    needs,
     requirement,
     unchanged,
 )
@@ -169,6 +170,7 @@ def test_momentum_one(trial: Trial) -> None:
 
 
 @requirement("STATS-10", "STATS-8")
+@needs("torch-module")
 @pytest.mark.parametrize("how", ["no_grad", "frozen", "inference_mode"])
 def test_without_gradients(trial: Trial, how: str) -> None:
     """Tracking needs no gradient: under no_grad, in inference mode, with frozen parameters."""
