@@ -226,7 +226,7 @@ class OneOverflowStopsAll(Handwritten):
         return super().gradients(dy if dy.isfinite().all() else 0 * dy.nan_to_num(0, 0, 0), *rest)
 
 
-@mutant("GRAD-17", says="dweight[")
+@mutant("GRAD-17", says="after two passes")
 class ReplacesGradients(Handwritten):
     def gradients(self, dy, hat, reciprocal, weight, through):
         dx, dw, db = super().gradients(dy, hat, reciprocal, weight, through)

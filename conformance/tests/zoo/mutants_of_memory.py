@@ -143,7 +143,7 @@ class LearnsInHalf(Handwritten):
         return super().dweight(dy, hat).to(self.narrow).double()
 
 
-@mutant("GRAD-17", says="dbias[")
+@mutant("GRAD-17", says="bias.grad is")
 class AddsUpInHalf(Composite):
     """Where the input is half, what has been added up is rounded to half."""
 
