@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,10 +30,10 @@ from bn1d_conformance.numbers import DTYPES, FORMATS, format_of
 from bn1d_conformance.subject import Gradients, SubjectError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.trial import Trial
+    from bn1d_conformance.trial import Guard, Trial
 
 
 def _judge(trial: Trial, got: Gradients, case: Case, dx: str, dw: str, db: str) -> None:
@@ -261,6 +265,38 @@ def test_whole_numbers(trial: Trial) -> None:
             trial.expect("GRAD-15", ok, f"dbias is {got}, where {want} is exact.")
 
 
+@requirement("GRAD-19")
+@pytest.mark.parametrize("times", [1, 2])
+def test_memory_is_freed(trial: Trial, times: int) -> None:
+    """Three batches, differentiated once or twice: of the first two nothing is left."""
+    trial.require(*(["double-backward"] * (times - 1)))
+    case = drawn(trial, "freed", 6, 3)
+    with trial.case(f"{case.id}/{times}"):
+        layer = trial.build(case.config, case.state)
+        with _differentiable(trial) if times > 1 else nullcontext():
+            seen = [_differentiated(trial, layer, case, times) for _ in range(3)]
+        gc.collect()
+        for k, name in enumerate(("input", "output")):
+            kept = sum(references[k]() is not None for references in seen[:-1])
+            message = f"After three batches the {name} of {kept} of the first two is still held."
+            trial.expect("GRAD-19", not kept, message)
+
+
+def _differentiated(trial: Trial, layer: Guard, case: Case, times: int) -> list[Any]:
+    """Weak references to the input and the output of a call and its backward passes."""
+    inner: Any = layer.layer
+    torch = trial.torch
+    x = torch.from_numpy(case.x.copy()).to(inner.device).requires_grad_()
+    y = layer.call("forward in training", layer.module, x)
+    gradient = y
+    for more in reversed(range(times)):
+        loss = gradient.pow(2).sum()
+        (gradient,) = layer.call(
+            "backward", partial(torch.autograd.grad, loss, x, create_graph=more > 0)
+        )
+    return [weakref.ref(x), weakref.ref(y)]
+
+
 @families("A6", ("fp32",), d2=("GRAD-18",), d3=("GRAD-18",))
 def test_every_value_counts(trial: Trial, family: str, fmt: str, rank: int) -> None:
     """Marked values at the edges of blocks.
@@ -298,11 +334,18 @@ def test_double_backward(trial: Trial, size: tuple[int, ...], fmt: str) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         layer.forward(case.x, grad=True)
-        try:
+        with _differentiable(trial):
             got = layer.double_backward(case.dy, gx, gw, gb)
-        except SubjectError as error:
-            if not isinstance(error.error, (RuntimeError, NotImplementedError)):
-                raise
-            trial.decline(f"the backward pass can't be differentiated: {error.said}")
         for answer, value in zip(trial.expected(case).double(gx, gw, gb), got, strict=True):
             trial.compare("GRAD-13", value, answer, case)
+
+
+@contextmanager
+def _differentiable(trial: Trial) -> Iterator[None]:
+    """Decline where a second derivative is refused, and not wrong."""
+    try:
+        yield
+    except SubjectError as error:
+        if not isinstance(error.error, (RuntimeError, NotImplementedError)):
+            raise
+        trial.decline(f"the backward pass can't be differentiated: {error.said}")

@@ -32,7 +32,7 @@ class DividesByOneLess(Handwritten):
         return dy - (dy - super().centred(dy, hat)) * n / (n - 1)
 
 
-@mutant("GRAD-1", says="the weight", seen="PaddlePaddle/Paddle #25686")
+@mutant("GRAD-1", says="the weight")
 class NoWeightInGradient(Handwritten):
     def dx(self, dy, hat, reciprocal, weight, through):
         return super().dx(dy, hat, reciprocal, None if through else weight, through)

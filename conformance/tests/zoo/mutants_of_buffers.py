@@ -124,7 +124,7 @@ class ResetKeepsTheCount(nn.BatchNorm1d):
             self.running_var.fill_(1)
 
 
-@mutant("BUF-13", says="The counter 7 is loaded as 0", seen="pytorch #110361")
+@mutant("BUF-13", says="The counter 7 is loaded as 0")
 class LoadingForgetsTheCount(nn.BatchNorm1d):
     def _load_from_state_dict(self, *args, **kwargs):
         super()._load_from_state_dict(*args, **kwargs)

@@ -93,6 +93,14 @@ class VarianceForItsRoot(Handwritten):
         return super().dx(dy, hat, saved, weight, through)
 
 
+@mutant("GRAD-19", says="the input of 2 of the first two is still", seen="pytorch #2309, #2287")
+class KeepsEveryGraph(nn.BatchNorm1d):
+    def forward(self, x):
+        y = super().forward(x)
+        self.losses = [*getattr(self, "losses", ()), y.sum()]
+        return y
+
+
 @mutant("PARAM-9", says="raises", seen="fastai/fastai2 PR 9")
 class ResetExpectsAWeight(nn.BatchNorm1d):
     """The constructor fills what it makes; reset_parameters() fills what may not be there."""
