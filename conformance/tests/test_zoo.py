@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bn1d_conformance import plugin, results
+from bn1d_conformance import plugin, records, results
 from bn1d_conformance.bugs import bugs
 from bn1d_reference import spec
 
@@ -42,10 +42,11 @@ MUTANTS, BENIGN = mutants(), benign()
 COMMANDED = {m.requirement.partition("-")[0]: m for m in reversed(MUTANTS)}.values()
 
 
-class Listener:
+class Listener(records.Recorder):
     """Keeps the events of a run in this process, where a worker would write them to a file."""
 
     def __init__(self):
+        super().__init__(None)
         self.events = []
 
     @pytest.hookimpl(trylast=True)
