@@ -214,14 +214,14 @@ def test_hex_floats_do_for_answers():
 
 
 def test_exporting_twice_gives_the_same_bytes(exported, tmp_path):
-    for kind in ("json", "npz"):
-        ran = here("export", "--format", kind, "--profile", "quick", tmp_path / kind)
-        assert ran.returncode == CONFORMS, ran.stderr
-        assert re.match(r"\d+ vectors in ", ran.stdout)
-        names = {p.relative_to(exported[kind]) for p in exported[kind].rglob("*") if p.is_file()}
-        assert len(names) == 6
-        for name in names:
-            assert (tmp_path / kind / name).read_bytes() == (exported[kind] / name).read_bytes()
+    first, again = exported["npz"], tmp_path / "v"  # a zip file has room for the time of day
+    ran = here("export", "--format", "npz", "--profile", "quick", again)
+    assert ran.returncode == CONFORMS, ran.stderr
+    assert re.match(r"\d+ vectors in ", ran.stdout)
+    names = {p.relative_to(first) for p in first.rglob("*") if p.is_file()}
+    assert len(names) == 6
+    for name in names:
+        assert (again / name).read_bytes() == (first / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["manifest", "vectors", "answers", "arrays"])
