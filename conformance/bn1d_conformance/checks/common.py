@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from bn1d_conformance import cases
+from bn1d_conformance.arranged import Arranged
 from bn1d_conformance.numbers import DTYPES, FORMATS
 from bn1d_conformance.subject import Config, State
+from bn1d_conformance.trial import Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,26 +70,40 @@ def drawn(trial: Trial, name: str, *size: int, fmt: str = "", **config: Any) -> 
 def judge_all(trial: Trial, ident: str, case: Case) -> None:
     """Judge whatever the subject answers to a case: output, statistics and gradients."""
     with trial.case(case, ident):
-        step, want = trial.step(case), trial.expected(case)
-        trial.compare(ident, step.y, want.y, case)
-        judge_state(trial, ident, step.state, case, want)
-        if trial.has("grad"):
-            judge_gradients(trial, ident, step.gradients, case, want)
+        _judge_step(trial, ident, trial.step(case), trial.expected(case))
 
 
-def judge_state(trial: Trial, ident: str, state: State, case: Case, want: Expected) -> None:
+def judge_arranged(trial: Trial, ident: str, small: Case, *size: int) -> None:
+    """The same for the channels of a small case, in another shape; nothing of it is kept."""
+    want = Arranged(small, trial.expected(small), size)
+    with trial.case(want.case, ident):
+        step = Step(want.case, trial)
+        if step.error:
+            raise step.error
+        _judge_step(trial, ident, step, want)
+
+
+def _judge_step(trial: Trial, ident: str, step: Step, want: Expected | Arranged) -> None:
+    trial.compare(ident, step.y, want.y, want.case)
+    judge_state(trial, ident, step.state, want)
+    if trial.has("grad"):
+        judge_gradients(trial, ident, step.gradients, want)
+
+
+def judge_state(trial: Trial, ident: str, state: State, want: Expected | Arranged) -> None:
     """Judge the running statistics that a training pass leaves."""
+    case = want.case
     if case.training and case.config.track_running_stats and trial.has("statistics"):
         trial.compare(ident, state.running_mean, want.running_mean, case)
         trial.compare(ident, state.running_var, want.running_var, case)
 
 
-def judge_gradients(trial: Trial, ident: str, got: Gradients, case: Case, want: Expected) -> None:
+def judge_gradients(trial: Trial, ident: str, got: Gradients, want: Expected | Arranged) -> None:
     """Judge all gradients that there are."""
-    trial.compare(ident, got.x, want.dx, case)
-    if case.config.affine and trial.has("param-grad"):
-        trial.compare(ident, got.weight, want.dweight, case)
-        trial.compare(ident, got.bias, want.dbias, case)
+    trial.compare(ident, got.x, want.dx, want.case)
+    if want.case.config.affine and trial.has("param-grad"):
+        trial.compare(ident, got.weight, want.dweight, want.case)
+        trial.compare(ident, got.bias, want.dbias, want.case)
 
 
 def only(trial: Trial, state: State) -> State:

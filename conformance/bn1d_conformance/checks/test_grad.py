@@ -133,7 +133,7 @@ def test_strides_of_dy(trial: Trial, how: str, training: bool) -> None:
         kept = None if handed is None else handed.clone()
         loss, seed = (inner.y.sum(), None) if handed is None else (inner.y, handed)
         layer.call("backward", loss.backward, seed)
-        got = _left(inner)
+        got = left(inner)
         _judge(trial, got, case, "GRAD-9", "GRAD-9", "GRAD-9")
         intact = handed is None or bool((handed == kept).all())
         trial.expect("GRAD-9", intact, "The gradient that was handed in is changed.")
@@ -144,7 +144,8 @@ def _transposed(torch: Any, case: Case, inner: Any) -> Any:
     return torch.from_numpy(swapped).to(inner.y.device).transpose(0, 2)
 
 
-def _left(inner: Any) -> Gradients:
+def left(inner: Any) -> Gradients:
+    """The gradients that autograd left in the last input and the parameters."""
     arrays = (
         t.grad if t is not None else None
         for t in (inner.x, inner.tensor("weight"), inner.tensor("bias"))
