@@ -86,7 +86,7 @@ class StatisticsFollowTheInput(Composite):
         return super().by_batch(x)
 
 
-@mutant("DTYPE-6", says="y is fp32, where fp16 is right", seen="pytorch #88929")
+@mutant("DTYPE-6", says="y is fp32, where fp16 is right")
 class AnswersInTheWidest(Composite):
     def normalise(self, x, mean, var):
         wide = x.dtype if self.weight is None else torch.promote_types(x.dtype, self.weight.dtype)
@@ -218,7 +218,7 @@ class SumsByMatrixProduct(Composite):
         return per_channel(mean[:, 0].double(), x), per_channel(var.double(), x)
 
 
-@mutant("DTYPE-15", says="y is fp32 for an input of", seen="pytorch #88929")
+@mutant("DTYPE-15", says="y is fp32 for an input of")
 class AutocastAnswersInSingle(nn.BatchNorm1d):
     def forward(self, x):
         y = super().forward(x)
