@@ -78,6 +78,21 @@ class UpdatesACast(nn.BatchNorm1d):
         return F.batch_norm(x.float(), *wide, self.training, m, self.eps).to(x.dtype)
 
 
+@mutant("DTYPE-5", says="y[")
+class SumsHalvesInHalf(Narrow):
+    """Where the layer is half itself: what is stored so need not be summed so."""
+
+    def moments(self, x):
+        mean, var = super().moments(x)
+        if self.weight is None or self.weight.dtype not in HALF:
+            return mean, var
+        rows = x.transpose(0, 1).flatten(1).T.to(self.narrow)
+        total = torch.zeros_like(rows[0])
+        for row in rows:
+            total = total + row
+        return per_channel(total.double() / max(len(rows), 1), x), var
+
+
 @mutant("DTYPE-6", says="running_mean is fp16 after", seen="flagos-ai/FlagGems PR 5828")
 class StatisticsFollowTheInput(Composite):
     def by_batch(self, x):
