@@ -40,7 +40,7 @@ def _found(rows: Sequence[Bug]) -> str:
     return f"""# Found in the wild
 
 {len(rows)} bugs, surprises and misunderstandings of batch normalization that somebody reported
-in public, and what this kit has against each.
+in public, or that were measured on PyTorch itself, and what this kit has against each.
 {len(caught)} of them fail a requirement, the first one named being the likeliest to say so;
 [the other {len(rows) - len(caught)}](not-tested.md) fail none, and the reason is given.
 
