@@ -21,7 +21,6 @@ from bn1d_conformance.checks.common import (
     requirement,
 )
 from bn1d_conformance.numbers import DTYPES, FORMATS, format_of
-from bn1d_conformance.subject import ROLES, State
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
@@ -247,28 +246,3 @@ def test_every_value_counts(trial: Trial, family: str, fmt: str, rank: int) -> N
     """Marked values at the edges of blocks; numbers of channels around lanes."""
     for case in cases_of(trial, family, fmt, rank):
         _compare(trial, "TRAIN-15", case)
-
-
-@requirement("TRAIN-15")
-def test_many_channels(trial: Trial) -> None:
-    """65537 channels, of which every eighth is alike: the extremes of the alike are judged."""
-    base, C = drawn(trial, "many", 4, 8), 65537
-    with trial.case(f"{base.id}/{C} channels"):
-        layer = trial.build(replace(base.config, num_features=C), _repeated(base.state, C))
-        y = layer.forward(_wide(base.x, C))
-        if y.shape != (4, C):
-            trial.fail("TRAIN-15", f"y has shape {y.shape} for {(4, C)}.")
-            return
-        for extreme in (np.min, np.max):
-            alike = np.stack([extreme(y[:, k::8], axis=1) for k in range(8)], axis=1)
-            trial.compare("TRAIN-15", alike, trial.expected(base).y, base)
-
-
-def _wide(values: Array, C: int) -> Array:
-    """Repeat the last axis until it is C long."""
-    return np.tile(values, C // values.shape[-1] + 1)[..., :C]
-
-
-def _repeated(state: State, C: int) -> State:
-    tensors: dict[str, Any] = {role: _wide(getattr(state, role), C) for role in ROLES}
-    return replace(state, **tensors)

@@ -49,19 +49,7 @@ class MaskedLanesCount(Composite):
         super().track(mean * n / padded, var, n)
 
 
-@mutant("TRAIN-15", says="y[", seen="NVIDIA/apex #1768")
-class PowersOfTwoOnly(Composite):
-    """Of many rows, with a number of channels that is no power of two, the last is lost."""
-
-    def moments(self, x):
-        C, n = x.shape[1], x.numel() // max(x.shape[1], 1)
-        if n <= BLOCK or C & (C - 1) == 0:
-            return super().moments(x)
-        kept = x.transpose(0, 1).flatten(1)[:, :-1]
-        return (per_channel(f, x) for f in (kept.mean(1), kept.var(1, correction=0)))
-
-
-@mutant("TRAIN-15", says="invalid argument", seen="torch/cunn #298")
+@mutant("LAYOUT-6", says="invalid argument", seen="torch/cunn #298", profile="full")
 class OneBlockAChannel(nn.BatchNorm1d):
     def forward(self, x):
         if x.ndim > 1 and x.shape[1] > 65535:
