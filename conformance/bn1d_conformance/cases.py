@@ -155,7 +155,9 @@ def a2(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
         r = rng(seed, "A2", fmt, rank, n)
         offsets = np.array([k * s for k in kept for s in (1, -1)], float)
         size = shape(n, len(offsets), rank)
-        x = r.normal(0, 1, size) + offsets.reshape(-1, *[1] * (rank - 2))
+        raw = columns(r.normal(0, 1, size))  # made to be of deviation 1: kappa is the sample's own
+        values = raw / raw.std(axis=1, keepdims=True) + offsets[:, None]
+        x = from_columns(values, size)
         yield make(f"A2/{fmt}/n{n}/{rank}d", x, fmt, seed, graded=True)
 
 
