@@ -73,19 +73,22 @@ def test_an_item_names_a_requirement_once(items):
         assert len(set(named(item))) == len(named(item)), item.nodeid
 
 
+ACROSS = {"test_programs", "test_reuse"}  # files of no area: one way of asking, of many areas
+
+
 def area_of(path):
     """test_dtype.py and test_dtype_module.py are both of DTYPE."""
     return path.stem.removeprefix("test_").partition("_")[0].upper()
 
 
 def test_a_check_stands_in_the_file_of_its_area(items):
-    for item in items:
+    for item in (i for i in items if i.path.stem not in ACROSS):
         area = area_of(item.path)
         assert named(item)[0].startswith(f"{area}-"), item.nodeid
 
 
 def test_every_file_of_checks_is_of_an_area():
-    names = {area_of(path) for path in FOLDER.glob("test_*.py")}
+    names = {area_of(path) for path in FOLDER.glob("test_*.py") if path.stem not in ACROSS}
     assert names == {area.name for area in spec.areas()}
 
 
@@ -133,7 +136,7 @@ def bound_by(item):
 def test_checks_take_the_trial_alone_from_the_kit(items):
     for item in items:
         values = set(item.callspec.params) if hasattr(item, "callspec") else set()
-        assert set(item.fixturenames) - values <= {"trial", "request"}, item.nodeid
+        assert set(item.fixturenames) - values <= {"trial", "request", "pytestconfig"}, item.nodeid
 
 
 def test_a_profile_above_quick_is_asked_for_by_its_name(items):
