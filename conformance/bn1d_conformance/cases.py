@@ -271,9 +271,9 @@ def a10(fmt: str, rank: int, profile: str, seed: int) -> Iterator[Case]:
 
 
 RANGES = {
-    "fp32": (1e-18, 1e-6, 1e15),
-    "fp64": (1e-140, 1e-20, 1e15, 1e140),
-    "bf16": (1e-15, 1e15),
+    "fp32": (1e-18, 1e-11, 1e-6, 1e11, 1e15),
+    "fp64": (1e-140, 1e-95, 1e-20, 1e15, 1e95, 1e140),
+    "bf16": (1e-15, 1e-11, 1e11, 1e15),
 }
 
 

@@ -67,10 +67,10 @@ def drawn(trial: Trial, name: str, *size: int, fmt: str = "", **config: Any) -> 
     return cases.drawn(name, fmt or trial.format, size, trial.seed, **config)
 
 
-def judge_all(trial: Trial, ident: str, case: Case) -> None:
+def judge_all(trial: Trial, ident: str, case: Case, *, gradients: bool = True) -> None:
     """Judge whatever the subject answers to a case: output, statistics and gradients."""
     with trial.case(case, ident):
-        _judge_step(trial, ident, trial.step(case), trial.expected(case))
+        _judge_step(trial, ident, trial.step(case), trial.expected(case), gradients=gradients)
 
 
 def judge_arranged(trial: Trial, ident: str, small: Case, *size: int) -> None:
@@ -83,10 +83,12 @@ def judge_arranged(trial: Trial, ident: str, small: Case, *size: int) -> None:
         _judge_step(trial, ident, step, want)
 
 
-def _judge_step(trial: Trial, ident: str, step: Step, want: Expected | Arranged) -> None:
+def _judge_step(
+    trial: Trial, ident: str, step: Step, want: Expected | Arranged, *, gradients: bool = True
+) -> None:
     trial.compare(ident, step.y, want.y, want.case)
     judge_state(trial, ident, step.state, want)
-    if trial.has("grad"):
+    if gradients and trial.has("grad"):
         judge_gradients(trial, ident, step.gradients, want)
 
 
