@@ -22,7 +22,7 @@ from bn1d_conformance.checks.common import (
     requirement,
 )
 from bn1d_conformance.checks.test_eval import evaluated
-from bn1d_conformance.numbers import DTYPES, FORMATS
+from bn1d_conformance.numbers import DTYPES, EMIN, FORMATS
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
@@ -58,9 +58,8 @@ def _cube_fits(case: Case) -> bool:
 
     Of A11, where eps is of the size of the variance; of other families by their eps alone.
     """
-    limits = np.finfo(DTYPES[case.config.format])
     exponent = -1.5 * float(np.log2(case.config.eps))
-    return bool(limits.minexp + 10 < exponent < limits.maxexp - 10)
+    return abs(exponent) < -EMIN[case.config.format] - 10
 
 
 @families("A3", SINGLE, d2=("NUM-3",), d3=("NUM-3",))
