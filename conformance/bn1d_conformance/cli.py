@@ -44,8 +44,11 @@ def _root(
 
 @app.command("run")
 def run_command(  # noqa: PLR0913 - one parameter an option of the command line
-    target: Annotated[str, typer.Argument(help="module:attr or path/file.py:attr")],
+    target: Annotated[str, typer.Argument(help="module:attr or path/file.py:attr")] = "",
     *,
+    worker: Annotated[
+        str, typer.Option(metavar="COMMAND", help="Start it, and judge what it serves.")
+    ] = "",
     device: Annotated[str, typer.Option(help="Where the subject computes.")] = "cpu",
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
     json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
@@ -71,12 +74,16 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     ] = 30.0,
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
-    """Judge TARGET: a torch.nn.Module class, a plain class, or a function."""
+    """Judge TARGET: a torch.nn.Module class, a plain class, or a function; or a worker."""
     from bn1d_conformance import plugin  # noqa: PLC0415
     from bn1d_conformance.run import Options  # noqa: PLC0415
 
+    if bool(target) == bool(worker):
+        hint = "Write bn1d run torch.nn:BatchNorm1d, or bn1d run --worker 'node worker.mjs'."
+        wrong_use("One of TARGET and --worker says what is judged.", hint)
     options = Options(
-        target=target,
+        target=target or worker,
+        worker=bool(worker),
         device=device,
         profile=_profile(profile),
         fail_fast=fail_fast,

@@ -61,3 +61,10 @@ def died(folder: Path, worker: str) -> None:
     """Note that a process is lost: if it was asking, nobody asks again."""
     if (folder / f"{worker}.asking").exists():
         (folder / "unknown").touch()
+
+
+def lose(folder: Path | None, stage: str) -> None:
+    """Note for all processes of a run that one was lost in this stage."""
+    if folder:
+        with (folder / "lost").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(stage) + "\n")

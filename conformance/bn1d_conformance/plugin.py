@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of both doors; `--bn1d-records` is for `bn1d run`."""
     group = parser.getgroup("bn1d", "BatchNorm1d conformance")
     group.addoption("--bn1d-subject", metavar="TARGET", help="module:attr or path/file.py:attr")
+    group.addoption("--bn1d-worker", metavar="COMMAND", help="start it, and judge what it serves")
     group.addoption("--bn1d-profile", choices=PROFILES, default="full", help="how much to try")
     group.addoption("--bn1d-seed", type=int, help="of the random cases; a new one in deep, else 0")
     group.addoption("--bn1d-device", default="cpu", help="where the subject computes")
@@ -68,10 +69,15 @@ def fresh_seed(profile: str) -> int:
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say what is judged, and how to draw the same cases again."""
     option = config.getoption
-    if not option("--bn1d-subject"):
+    if not (target := _target(config)):
         return None
     profile, seed = option("--bn1d-profile"), option("--bn1d-seed")
-    return f"bn1d: {option('--bn1d-subject')}, --bn1d-profile {profile} --bn1d-seed {seed}"
+    return f"bn1d: {target}, --bn1d-profile {profile} --bn1d-seed {seed}"
+
+
+def _target(config: pytest.Config) -> str:
+    """What is judged, in the user's words; "" where nothing is."""
+    return str(config.getoption("--bn1d-worker") or config.getoption("--bn1d-subject") or "")
 
 
 def _worker(config: pytest.Config) -> str:
@@ -89,7 +95,7 @@ def _redirect(log: Path) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Any:
     """Count the time of collecting; importing the subject counts for itself."""
-    if not session.config.getoption("--bn1d-subject"):
+    if not _target(session.config):
         return (yield)
     from bn1d_conformance import clock  # noqa: PLC0415
 
@@ -163,6 +169,8 @@ def _load(config: pytest.Config) -> Memory | None:
         version=subject.version,
         adapter=subject.adapter,
         dialect=dict(subject.dialect),
+        language=getattr(subject, "language", "Python"),
+        homepage=getattr(subject, "homepage", ""),
     )
     option = config.getoption
     return Memory(
@@ -178,13 +186,27 @@ def _load(config: pytest.Config) -> Memory | None:
 def _request(config: pytest.Config) -> Any:
     from bn1d_conformance.subject import Request, TargetError  # noqa: PLC0415
 
-    target = config.getoption("--bn1d-subject")
+    target, option = _target(config), config.getoption
     if not target:
         hint = "Give --bn1d-subject module:attr, for example torch.nn:BatchNorm1d."
         raise TargetError("There is no subject to judge.", hint)
-    pairs = [pair.partition("=") for pair in config.getoption("--bn1d-map")]
-    names = {ours: theirs for ours, _, theirs in pairs}
-    return Request(target, config.getoption("--bn1d-device"), names)
+    pairs = [pair.partition("=") for pair in option("--bn1d-map")]
+    return Request(
+        target,
+        option("--bn1d-device"),
+        names={ours: theirs for ours, _, theirs in pairs},
+        worker=bool(option("--bn1d-worker")),
+        timeout=float(config.getini("faulthandler_timeout")) or Request.timeout,
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Any:
+    """Let a subject get ready before the item's time runs: pytest's watch is set further in."""
+    memory = item.config.stash.get(MEMORY, None)
+    if memory:
+        getattr(memory.subject, "prepare", lambda: None)()
+    return (yield)
 
 
 @pytest.fixture
@@ -263,10 +285,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Record where the time went."""
+    """Record where the time went, and take leave of a subject that expects it."""
     memory = session.config.stash.get(MEMORY, None)
     if memory:
         from bn1d_conformance import clock  # noqa: PLC0415
 
         spent = {name: round(seconds, 4) for name, seconds in clock.spent.items()}
         memory.recorder.write("spent", seconds=spent)
+        getattr(memory.subject, "close", lambda: None)()

@@ -28,6 +28,7 @@ VERDICTS = (
 FAILING = ("fail", "crash", "timeout")
 #: Modules that have no say in a verdict, and none in the suite's hash.
 OUTSIDE = {"site.py", "markup.py", "report.py", "cli.py", "cli_vectors.py", "console.py"}
+DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage")
 KEPT = 5  # failures of one requirement that the file keeps in full
 Result = dict[str, Any]
 
@@ -54,6 +55,7 @@ class Tally:
             "calls": {},
         }
         self.refused: Mapping[str, Any] | None = None
+        self.halted = False
         self.ended = self.begun = 0
         for event in events:
             getattr(self, "_on_" + event["e"], lambda _: None)(event)
@@ -62,7 +64,7 @@ class Tally:
         self.refused = event
 
     def _on_loaded(self, event: Mapping[str, Any]) -> None:
-        self.subject = {k: event[k] for k in ("name", "version", "adapter", "dialect")}
+        self.subject = {k: event[k] for k in DESCRIBED}
 
     def _on_item(self, _: Mapping[str, Any]) -> None:
         self.begun += 1
@@ -103,6 +105,13 @@ class Tally:
                 {k: event[k] for k in ("case", "message", "cause", "says")}
             )
             self.failures[ident][-1].update(requirement=ident, evidence={})
+
+    def _on_lost(self, event: Mapping[str, Any]) -> None:
+        for ident in event["requirements"]:
+            self.marks[ident].add(event["verdict"])
+
+    def _on_halted(self, _: Mapping[str, Any]) -> None:
+        self.halted = True
 
     def _on_spent(self, event: Mapping[str, Any]) -> None:
         self.spent.update(event["seconds"])
@@ -145,12 +154,12 @@ def build(
         "kit": kit(),
         "subject": {
             "target": options["target"],
-            **(tally.subject or {"name": "", "version": "", "adapter": "", "dialect": {}}),
+            **(tally.subject or {**dict.fromkeys(DESCRIBED, ""), "dialect": {}}),
             **tally.found,
         },
         "environment": environment(),
         "options": dict(options),
-        "verdict": _overall(rows, complete=complete),
+        "verdict": _overall(rows, complete=complete, halted=tally.halted),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
         "diagnoses": diagnose(failing, tally.held),
@@ -175,13 +184,18 @@ def _row(tally: Tally, ident: str) -> dict[str, Any]:
     }
 
 
-def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool) -> str:
-    """Diverges if a binding requirement fails; incomplete if one that applies is open."""
+def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:
+    """Diverges if a binding requirement fails; incomplete if one that applies is open.
+
+    Where so many processes were lost that the rest was not run, and nothing that came back was
+    wrong, that it does not run is all that is known.
+    """
     binding = {r["verdict"] for i, r in rows.items() if spec.requirements()[i].binding}
-    if binding & set(FAILING):
+    if binding & ({"fail"} if halted else set(FAILING)):
         return "diverges"
     erred = any(r["verdict"] == "error" for r in rows.values())
-    return "incomplete" if erred or "not-run" in binding or not complete else "conforms"
+    is_open = halted or erred or "not-run" in binding or not complete
+    return "incomplete" if is_open else "conforms"
 
 
 GRADES = ("conforming", "blocked", "accurate")

@@ -45,7 +45,8 @@ class Options:
     """What `bn1d run` is asked for; the defaults are the command's.
 
     Attributes:
-        target: `module:attr` or `path/file.py:attr`.
+        target: `module:attr` or `path/file.py:attr`; of a worker, its command.
+        worker: whether the target is the command of a worker.
         device: where the subject computes.
         profile: "quick", "full" or "deep".
         fail_fast: stop at the first item that fails.
@@ -65,6 +66,7 @@ class Options:
     names: tuple[str, ...] = ()
     seed: int = 0
     timeout: float = 30.0
+    worker: bool = False
 
 
 class Progress(Protocol):
@@ -123,14 +125,10 @@ class Parent:
             "cause": f"{stage} raises {verdict}",
             "says": f"the subject {how}, in {stage}",
         }
-        _append(self.folder / "parent.jsonl", event)
-        _append(self.folder / "lost", stage)
+        with (self.folder / "parent.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event) + "\n")
+        offer.lose(self.folder, stage)
         self.pytest_runtest_logreport(report)
-
-
-def _append(path: Path, value: Any) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(value) + "\n")
 
 
 def _last_item(path: Path) -> Iterator[dict[str, Any]]:
@@ -199,6 +197,10 @@ def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
     if not tally.subject:
         logs = sorted(folder.glob("gw*.log"))
         _, how = _cause_of_death(logs[-1]) if logs else ("", "ended the process")
+        if options.worker:
+            raise TargetError(
+                f"Greeting the worker {how}.", "Run bn1d smoke to see how far it comes."
+            )
         raise TargetError(
             f"Importing {options.target.rpartition(':')[0]} {how}.",
             "The module must be importable without side effects of this kind.",
@@ -212,7 +214,8 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
     arguments = [
         "-p", "xdist", "-n", str(options.jobs), "--max-worker-restart", "100",
         "-o", f"faulthandler_timeout={options.timeout}",
-        "--bn1d-subject", options.target, "--bn1d-device", options.device,
+        "--bn1d-worker" if options.worker else "--bn1d-subject", options.target,
+        "--bn1d-device", options.device,
         "--bn1d-profile", options.profile, "--bn1d-seed", str(options.seed),
         "--bn1d-records", str(folder),
     ]  # fmt: skip

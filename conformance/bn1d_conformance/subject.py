@@ -103,8 +103,9 @@ class Gradients(NamedTuple):
 class Layer(Protocol):
     """One constructed layer of a subject."""
 
-    #: The framework's own object, for checks that need more than this protocol.
-    module: Any
+    @property
+    def module(self) -> Any:
+        """The framework's own object, for checks that need more than this protocol."""
 
     def state(self) -> State:
         """Read the tensors, as copies."""
@@ -161,14 +162,18 @@ class SubjectError(Exception):
     Attributes:
         stage: "construct", "forward in training", "forward in evaluation", "backward", ...
         error: the exception, for checks that judge its type.
+        verdict: "crash", "timeout" or "fail" where it has cost a process, which is replaced.
     """
 
-    def __init__(self, stage: str, said: str, error: BaseException | None = None) -> None:
-        """Keep stage and error beside the message."""
+    def __init__(
+        self, stage: str, said: str, error: BaseException | None = None, verdict: str = ""
+    ) -> None:
+        """Keep stage, error and verdict beside the message."""
         super().__init__(f"{stage}: {said}")
         self.stage = stage
         self.said = said
         self.error = error
+        self.verdict = verdict
 
 
 class UnaskedError(Exception):
@@ -198,11 +203,15 @@ class Request:
     """What the user asked to be judged, and how to get at it.
 
     Attributes:
-        target: `module:attr` or `path/file.py:attr`.
+        target: `module:attr` or `path/file.py:attr`; of a worker, its command.
         device: a name the subject's framework knows, such as "cpu" or "cuda".
         names: the user's `--map`, from the spec's names to the subject's.
+        worker: whether the target is the command of a worker.
+        timeout: seconds that one item may take.
     """
 
     target: str
     device: str = "cpu"
     names: Mapping[str, str] = field(default_factory=dict)
+    worker: bool = False
+    timeout: float = 30.0

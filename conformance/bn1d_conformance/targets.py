@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 
 def load(request: Request) -> Subject:
-    """Import the target and choose the adapter for it; or read it, where it is two folders.
+    """Import the target and choose the adapter for it; or read two folders, or start a worker.
 
     Raises:
         TargetError: if there is no such module, file or attribute, if importing it raises, or
             if what it names can't be judged.
     """
+    if request.worker:
+        return adapters.worker(request)
     place, attr = split(request.target)
     if (Path(place) / "manifest.json").is_file():
         return adapters.recorded(Path(place), Path(attr), request)

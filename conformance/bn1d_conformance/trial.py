@@ -14,7 +14,7 @@ import pytest
 from bn1d_conformance import clock, program
 from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import Failure, by_condition, compare
-from bn1d_conformance.offer import Offer, ask
+from bn1d_conformance.offer import Offer, ask, lose
 from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
 from bn1d_reference import spec
 
@@ -57,7 +57,8 @@ class Guard:
     def load(self, state: State) -> None:
         """Write the state."""
         self.steps.append(program.load(state))
-        guarded("writing the state", self.layer.load, state)
+        self.memory.enter("writing the state")
+        self.memory.ask("writing the state", self.layer.load, state)
 
     def train(self, mode: bool) -> None:  # noqa: FBT001 - the signature of Module.train
         """Switch the mode."""
@@ -70,23 +71,23 @@ class Guard:
         stage = "forward in training" if self.training else "forward in evaluation"
         self.steps.append({"do": "forward", "x": x, "grad": grad})
         self.memory.enter(stage if x.size else f"{stage} of an empty batch")
-        return guarded(stage, self.layer.forward, x.copy(), grad=grad)
+        return self.memory.ask(stage, self.layer.forward, x.copy(), grad=grad)
 
     def backward(self, dy: Array) -> Gradients:
         """Return gradients for a copy of dy."""
         self.steps.append({"do": "backward", "dy": dy})
         self.memory.enter("backward" if dy.size else "backward of an empty batch")
-        return guarded("backward", self.layer.backward, dy.copy())
+        return self.memory.ask("backward", self.layer.backward, dy.copy())
 
     def call(self, stage: str, call: Callable[..., Any], *args: Any) -> Any:
         """Run something else of the subject's."""
         self.memory.enter(stage)
-        return guarded(stage, call, *args)
+        return self.memory.ask(stage, call, *args)
 
     def method(self, name: str) -> Any:
         """Call a method of the module's, such as reset_parameters, that it may not have."""
         self.memory.enter(f"{name}()")
-        return guarded(f"{name}()", lambda: getattr(self.module, name)())  # noqa: PLW0108 - looked up inside
+        return self.memory.ask(f"{name}()", lambda: getattr(self.module, name)())  # noqa: PLW0108 - looked up inside
 
     def given(self) -> Array:
         """The memory that the last forward pass was given, as it is now."""
@@ -96,7 +97,7 @@ class Guard:
         """Return the gradients of the gradients."""
         self.memory.enter("double backward")
         copies = [a.copy() for a in arrays]
-        return guarded("double backward", self.layer.double_backward, *copies)
+        return self.memory.ask("double backward", self.layer.double_backward, *copies)
 
 
 def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
@@ -107,7 +108,7 @@ def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs
         except UnaskedError:
             raise
         except SubjectError as error:
-            raise SubjectError(stage, error.said, error.error) from error
+            raise SubjectError(stage, error.said, error.error, error.verdict) from error
         except BaseException as error:
             raise SubjectError(stage, describe(error), error) from error
 
@@ -155,6 +156,7 @@ class Memory:
     answers: OrderedDict[tuple[Case, str], Expected] = field(default_factory=OrderedDict)
     facts: dict[str, Any] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
+    doing: str = ""
 
     def enter(self, stage: str) -> None:
         """Say what the subject is about to do; not again what has cost too many processes.
@@ -163,9 +165,21 @@ class Memory:
             UnaskedError: if it has.
         """
         if self.lost[stage] >= LOST_IN_STAGE or self.lost.total() >= LOST_IN_ALL:
+            self.recorder.write("halted", stage=stage)
             raise UnaskedError(f"{stage} has ended the process too often")
+        self.doing = stage
         if self.folder:
             self.recorder.write("doing", stage=stage)
+
+    def ask(self, stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
+        """Run the subject's code, and count a process of its own that it costs."""
+        try:
+            return guarded(stage, call, *args, **options)
+        except SubjectError as error:
+            if error.verdict:
+                lose(self.folder, self.doing)
+                self.lost[self.doing] += 1
+            raise
 
     @cached_property
     def offer(self) -> Offer | None:
@@ -252,7 +266,7 @@ class Trial:
     ) -> Guard:
         """Construct a layer, load a state and set the mode; None leaves the mode alone."""
         self.memory.enter("construction")
-        layer = guarded("construction", self.subject.build, config)
+        layer = self.memory.ask("construction", self.subject.build, config)
         guard = self._watch(Guard(layer, config, self.memory))
         if state is not None:
             guard.load(state)
@@ -263,7 +277,7 @@ class Trial:
     def build_default(self, num_features: int) -> Guard:
         """Construct a layer from num_features alone."""
         self.memory.enter("construction")
-        layer = guarded("construction", self.subject.build_default, num_features)
+        layer = self.memory.ask("construction", self.subject.build_default, num_features)
         return self._watch(Guard(layer, num_features, self.memory))
 
     def adopt(self, module: Any, config: Config) -> Guard:
@@ -325,6 +339,8 @@ class Trial:
             asked = [i for i in ids or self.ids if self.wants(i)]
             for ident in [i for i in asked if i not in self._judged] or asked:
                 self.fail(ident, f"{error}.", cause=cause, says=cause)
+            if error.verdict:
+                self.memory.recorder.write("lost", requirements=asked, verdict=error.verdict)
         for ident in self._judged:
             failed = [f for f in self.failures[before:] if f.requirement == ident]
             self.memory.recorder.write(

@@ -52,6 +52,17 @@ def recorded(folder: Path, answers: Path, request: Request) -> Subject:
     return RecordedSubject(folder, answers, request)
 
 
+def worker(request: Request) -> Subject:
+    """What speaks the wire.
+
+    Raises:
+        TargetError: if it can't be started, or does not speak it.
+    """
+    from bn1d_conformance.adapters.wire import WireSubject  # noqa: PLC0415
+
+    return WireSubject(request)
+
+
 def _function(value: Any, request: Request) -> Subject:
     """A function with an input to normalise; a factory of modules has none."""
     from bn1d_conformance.adapters.function import Function  # noqa: PLC0415

@@ -1,0 +1,298 @@
+"""A worker in a process of its own, in any language: each call of a layer is a message."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import weakref
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bn1d_conformance.subject import (
+    COUNTER,
+    ROLES,
+    Config,
+    Gradients,
+    Request,
+    State,
+    SubjectError,
+    TargetError,
+    UnaskedError,
+)
+from bn1d_conformance.wire import protocol
+from bn1d_conformance.wire.process import LostError
+from bn1d_conformance.wire.session import Hello, RefusedError, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bn1d_conformance.subject import Array
+
+START = 27.0  # seconds that a start may take, at least; less than importing a target may
+SHARE = 0.9  # of a longer --timeout that it may take
+WRITES = ("build", "load", "forward", "backward")  # what a layer's state can depend on
+
+
+class WireSubject:
+    """The subject behind `bn1d run --worker 'COMMAND'`."""
+
+    adapter = "wire"
+
+    def __init__(self, request: Request) -> None:
+        """Start the worker and hear what it offers.
+
+        Raises:
+            TargetError: if it can't be started, does not say hello, or offers what there is not.
+        """
+        self.request, self.target = request, request.target
+        self.session = _session(request)
+        hello = self._greet()
+        self.capabilities = frozenset(hello.capabilities)
+        self.names: Mapping[str, str | None] = _names(hello)
+        self.dialect: Mapping[str, str] = hello.dialect or {}
+        self.name, self.version = hello.name, hello.version
+        self.language, self.homepage = hello.language, hello.homepage or ""
+        self.failed: LostError | None = None
+        self.gone: list[tuple[int, int]] = []
+        self.layers = 0
+        self.deadline = math.inf
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a start may take."""
+        return max(START, SHARE * self.request.timeout)
+
+    def _greet(self) -> Hello:
+        try:
+            hello = self.session.start(self.patience)
+        except OSError as error:
+            hint = "Give a command as you would type it in a shell, without pipes."
+            raise TargetError(f"The worker can't be started: {error}.", hint) from None
+        except LostError as error:
+            hint = "Run `bn1d smoke` with the same --worker to see how far it comes."
+            raise TargetError(f"The worker {error}, when it was greeted.", hint) from None
+        except RefusedError as error:
+            raise TargetError(
+                f"The worker, greeted, {error}".rstrip(".") + ".", "It says so itself."
+            ) from None
+        if fault := misfit(hello, self.request.device):
+            self.session.stop()
+            raise TargetError(*fault)
+        return hello
+
+    def prepare(self) -> None:
+        """Be ready for an item, of which the time starts now; a start is not part of it."""
+        self.deadline = math.inf
+        if self.session.process is None:
+            self._restart()
+        self.deadline = time.monotonic() + self.request.timeout
+
+    def _restart(self) -> None:
+        """Start the worker again; what comes of it, the next request hears."""
+        left = (self.deadline - time.monotonic()) / 2
+        try:
+            self.session.start(min(self.patience, left))
+            self.failed = None
+        except LostError as error:
+            self.failed = error
+        except (OSError, RefusedError) as error:
+            self.failed = LostError("crash", f"does not start: {error}")
+
+    def ask(self, do: str, fields: dict[str, Any], room: int = 0) -> dict[str, Any]:
+        """Put a request, within half of the time that the item has left.
+
+        Raises:
+            SubjectError: if the worker is lost (with the verdict that this is), if its answer is
+                malformed, or if it says that the layer raised.
+        """
+        seconds = min(self.deadline - time.monotonic(), self.request.timeout) / 2
+        try:
+            return self.session.ask(do, max(seconds, 0.05), fields, room)
+        except LostError as error:
+            raise SubjectError(do, f"the worker {error}", verdict=error.verdict) from None
+        except protocol.MalformedError as error:
+            raise SubjectError(do, f"the worker {error}") from None
+        except RefusedError as error:
+            raise SubjectError(do, str(error), error.error) from None
+
+    def ready(self) -> int:
+        """Have a worker to ask; return which start of it that is.
+
+        Raises:
+            SubjectError: if it does not start.
+        """
+        if self.session.process is None and self.failed is None:
+            self._restart()
+        if self.failed:
+            error, self.failed = self.failed, None
+            said = f"the worker, started again, {error}"
+            raise SubjectError("start", said, verdict=error.verdict)
+        return self.session.starts
+
+    def build(self, config: Config) -> WireLayer:
+        """Construct a layer."""
+        return WireLayer(self, config)
+
+    def build_default(self, num_features: int) -> WireLayer:
+        """Construct a layer with its own defaults, or with PyTorch's where it has none."""
+        own = "defaults" in self.capabilities
+        return WireLayer(self, num_features if own else Config(num_features))
+
+    def number(self) -> int:
+        """A number for a new layer; those that nobody has any more are closed first."""
+        while self.gone:
+            number, start = self.gone.pop()
+            if start == self.session.starts and self.session.process:
+                self.ask("close", {"layer": number})
+        self.layers += 1
+        return self.layers
+
+    def close(self) -> None:
+        """Take leave of the worker."""
+        self.session.finish()
+
+
+class WireLayer:
+    """A layer in the worker: its number there, and what was done to it, to be done again."""
+
+    def __init__(self, subject: WireSubject, config: Config | int) -> None:
+        """Construct."""
+        self.subject = subject
+        given = protocol.config(config)
+        self.features = int(given["num_features"])
+        self.room = 16 * self.features * len(ROLES)  # of fp64 in base64, and some more
+        self.mode: bool | None = None
+        self.steps: list[tuple[str, dict[str, Any]]] = []
+        self.place = (0, 0)  # its number, and the start of the worker that knows it
+        self._do("build", {"config": given})
+
+    def _do(self, do: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Put a request about this layer to a worker that has it."""
+        if self.place[1] != self.subject.ready():
+            self._replay()
+        found = self.subject.ask(do, {"layer": self.place[0], **fields}, self.room)
+        if do in WRITES:
+            self.steps.append((do, fields))
+        return found
+
+    def _replay(self) -> None:
+        """Make the layer again, in a worker that does not have it."""
+        place = (self.subject.number(), self.subject.ready())
+        weakref.finalize(self, self.subject.gone.append, place).atexit = False
+        for do, fields in self.steps:
+            self.subject.ask(do, {"layer": place[0], **fields}, self.room)
+        self.place = place
+
+    @property
+    def module(self) -> Any:
+        """The tensors as the worker has them, in their own shapes, under its names for them."""
+        found, names = self._do("state", {}), self.subject.names
+        return SimpleNamespace(**{str(names[r]): found[r] for r in ROLES if names[r]})
+
+    def state(self) -> State:
+        """Read the tensors, each flattened to (C,)."""
+        found = self._do("state", {})
+        values = {role: _flat(role, found[role], self.features) for role in ROLES}
+        return State(**values, num_batches_tracked=found[COUNTER])
+
+    def load(self, state: State) -> None:
+        """Write the tensors that are not None."""
+        given = {name: value for name, value in vars(state).items() if value is not None}
+        self._do("load", {"state": given})
+
+    def train(self, mode: bool) -> None:  # noqa: FBT001 - the signature of Module.train
+        """Remember the mode: every forward pass is told it."""
+        self.mode = mode
+
+    def forward(self, x: Array, *, grad: bool = False) -> Array:
+        """Ask for y.
+
+        Raises:
+            UnaskedError: if no mode was chosen: a worker's layer has none of its own.
+        """
+        if self.mode is None:
+            why = "over the wire the mode is told with every forward pass"
+            raise UnaskedError(why, "not-applicable")
+        y: Array = self._do("forward", {"x": x, "training": self.mode, "grad": grad})["y"]
+        return y
+
+    def backward(self, dy: Array) -> Gradients:
+        """Ask for the gradients, those of weight and bias flattened to (C,)."""
+        found = self._do("backward", {"dy": dy})
+        learned = (_flat(name, found[name], self.features) for name in ("dweight", "dbias"))
+        return Gradients(found["dx"], *learned)
+
+    def given(self) -> Array:
+        """An input crosses by value: nobody here sees what becomes of it."""
+        raise UnaskedError("what becomes of an input is not seen over the wire", "not-applicable")
+
+    def double_backward(self, *_: Array) -> Gradients:
+        """Not asked over the wire."""
+        raise UnaskedError("a double backward pass is not asked over the wire", "not-applicable")
+
+
+def _session(request: Request) -> Session:
+    if os.name != "posix":
+        raise TargetError("A worker needs POSIX pipes.", "On Windows, run the kit in WSL.")
+    try:
+        session = Session(request.target, request.device)
+    except ValueError as error:
+        hint = "Quote it as for a shell: --worker 'python bn1d_worker.py layer.py'."
+        raise TargetError(f"--worker {request.target!r} is no command: {error}.", hint) from None
+    if not session.words:
+        raise TargetError("--worker is empty.", "Give the command that starts the worker.")
+    return session
+
+
+def misfit(hello: Hello, device: str) -> tuple[str, str] | None:
+    """Why a worker can't be judged, whatever it computes: a sentence and a hint."""
+    if hello.protocol != protocol.PROTOCOL:
+        return (
+            f"The worker speaks version {hello.protocol} of the wire, not {protocol.PROTOCOL}.",
+            "Take the worker that came with this version of the kit.",
+        )
+    if unknown := sorted(set(hello.capabilities) - set(protocol.WIRED)):
+        return (
+            f"The worker names a capability that the wire has not: {unknown[0][:60]!r}.",
+            f"There are {', '.join(protocol.WIRED)}.",
+        )
+    if unknown := sorted(set(hello.names or {}) - {*ROLES, COUNTER}):
+        return (
+            f"The worker gives a name to {unknown[0][:60]!r}, which no layer has.",
+            f"There are {', '.join((*ROLES, COUNTER))}.",
+        )
+    if device not in ("cpu", (hello.device or "").partition(" ")[0]):
+        return (
+            f"The worker computes on {(hello.device or 'cpu')[:60]}, and not on {device}.",
+            "Its answer to hello must begin with the device that it is asked for.",
+        )
+    return None
+
+
+def _names(hello: Hello) -> dict[str, str | None]:
+    """The worker's names of the tensors that it has."""
+    has = set(hello.capabilities)
+    there = {
+        **dict.fromkeys(ROLES[:2], "weights" in has),
+        **dict.fromkeys(ROLES[2:], "statistics" in has),
+        COUNTER: "counter" in has,
+    }
+    own = hello.names or {}
+    return {role: own.get(role, role) if is_there else None for role, is_there in there.items()}
+
+
+def _flat(what: str, value: Array | None, features: int) -> Array | None:
+    """One number a channel, in whatever shape the framework has them.
+
+    Raises:
+        SubjectError: if there are more or fewer.
+    """
+    if value is None:
+        return None
+    if value.size != features:
+        said = f"{what} has shape {value.shape}, where {features} numbers are right"
+        raise SubjectError("answer", f"the worker answered wrong: {said}")
+    return np.ascontiguousarray(value).reshape(-1)
