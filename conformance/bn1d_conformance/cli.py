@@ -1,4 +1,4 @@
-"""The command `bn1d`: run, explain, repro, list; `vectors` is in a module of its own.
+"""The command `bn1d`: run, explain, repro, list; the others are in modules of their own.
 
 Exit codes are a promise: 0 conforms, 1 diverges, 2 wrong use, 3 the kit's own error or an
 incomplete run. What is slow to import is imported by the command that needs it.
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bn1d_conformance import cli_vectors, console
+from bn1d_conformance import cli_vectors, cli_wire, console
 from bn1d_conformance.console import wrong_use
 
 PROFILES = ("quick", "full", "deep")
@@ -25,6 +25,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_vectors.app, name="vectors")
+app.add_typer(cli_wire.adapter_app, name="adapter")
+app.command("smoke")(cli_wire.smoke)
 
 
 @app.callback(invoke_without_command=True)

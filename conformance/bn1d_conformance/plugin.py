@@ -196,8 +196,14 @@ def _request(config: pytest.Config) -> Any:
         option("--bn1d-device"),
         names={ours: theirs for ours, _, theirs in pairs},
         worker=bool(option("--bn1d-worker")),
-        timeout=float(config.getini("faulthandler_timeout")) or Request.timeout,
+        timeout=_timeout(config) or Request.timeout,
     )
+
+
+def _timeout(config: pytest.Config) -> float:
+    """Seconds that pytest gives an item; 0 for as many as it takes."""
+    watched = config.pluginmanager.hasplugin("faulthandler")
+    return float(config.getini("faulthandler_timeout")) if watched else 0.0
 
 
 @pytest.hookimpl(wrapper=True)

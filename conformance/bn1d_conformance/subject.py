@@ -6,6 +6,7 @@ a layer, hands it fresh copies of its inputs, and reads answers and state back.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -174,6 +175,12 @@ class SubjectError(Exception):
         self.said = said
         self.error = error
         self.verdict = verdict
+
+    @property
+    def cause(self) -> str:
+        """Stage and error without what differs between errors of one kind."""
+        kind = re.split(r"[:;]", self.said)[0]
+        return f"{self.stage} {kind}" if kind.startswith("raises") else f"{self.stage}: {kind}"
 
 
 class UnaskedError(Exception):

@@ -335,10 +335,9 @@ class Trial:
                 "skip", requirements=rest, verdict=error.verdict, why=str(error)
             )
         except SubjectError as error:
-            cause = f"{error.stage} {error.said.split(':')[0]}"
             asked = [i for i in ids or self.ids if self.wants(i)]
             for ident in [i for i in asked if i not in self._judged] or asked:
-                self.fail(ident, f"{error}.", cause=cause, says=cause)
+                self.fail(ident, f"{error}.", cause=error.cause, says=error.cause)
             if error.verdict:
                 self.memory.recorder.write("lost", requirements=asked, verdict=error.verdict)
         for ident in self._judged:

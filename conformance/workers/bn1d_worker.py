@@ -50,6 +50,11 @@ class Array:
         """The values in little-endian bytes; what is too large for the dtype is infinite."""
         return b"".join(self._packed(value) for value in self.values)
 
+    def rounded(self):
+        """The values as they come back."""
+        letters = "<%d%s" % (len(self.values), LETTERS[self.dtype])
+        return list(struct.unpack(letters, self.tobytes()))
+
     def _packed(self, value):
         letter = "<" + LETTERS[self.dtype]
         try:

@@ -24,7 +24,7 @@ from bn1d_conformance.subject import (
 )
 from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.process import LostError
-from bn1d_conformance.wire.session import Hello, RefusedError, Session
+from bn1d_conformance.wire.session import Hello, RefusedError, Session, misfit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,7 +48,7 @@ class WireSubject:
             TargetError: if it can't be started, does not say hello, or offers what there is not.
         """
         self.request, self.target = request, request.target
-        self.session = _session(request)
+        self.session = session_of(request)
         hello = self._greet()
         self.capabilities = frozenset(hello.capabilities)
         self.names: Mapping[str, str | None] = _names(hello)
@@ -73,10 +73,11 @@ class WireSubject:
             raise TargetError(f"The worker can't be started: {error}.", hint) from None
         except LostError as error:
             hint = "Run `bn1d smoke` with the same --worker to see how far it comes."
-            raise TargetError(f"The worker {error}, when it was greeted.", hint) from None
+            raise TargetError(f"The worker, greeted, {error}.", hint) from None
         except RefusedError as error:
             raise TargetError(
-                f"The worker, greeted, {error}".rstrip(".") + ".", "It says so itself."
+                f"The worker, greeted, {error}".rstrip(".") + ".",
+                "This is its own answer to hello.",
             ) from None
         if fault := misfit(hello, self.request.device):
             self.session.stop()
@@ -234,7 +235,12 @@ class WireLayer:
         raise UnaskedError("a double backward pass is not asked over the wire", "not-applicable")
 
 
-def _session(request: Request) -> Session:
+def session_of(request: Request) -> Session:
+    """A session with the worker of a request; nothing is started yet.
+
+    Raises:
+        TargetError: if what the user gave is no command.
+    """
     if os.name != "posix":
         raise TargetError("A worker needs POSIX pipes.", "On Windows, run the kit in WSL.")
     try:
@@ -245,31 +251,6 @@ def _session(request: Request) -> Session:
     if not session.words:
         raise TargetError("--worker is empty.", "Give the command that starts the worker.")
     return session
-
-
-def misfit(hello: Hello, device: str) -> tuple[str, str] | None:
-    """Why a worker can't be judged, whatever it computes: a sentence and a hint."""
-    if hello.protocol != protocol.PROTOCOL:
-        return (
-            f"The worker speaks version {hello.protocol} of the wire, not {protocol.PROTOCOL}.",
-            "Take the worker that came with this version of the kit.",
-        )
-    if unknown := sorted(set(hello.capabilities) - set(protocol.WIRED)):
-        return (
-            f"The worker names a capability that the wire has not: {unknown[0][:60]!r}.",
-            f"There are {', '.join(protocol.WIRED)}.",
-        )
-    if unknown := sorted(set(hello.names or {}) - {*ROLES, COUNTER}):
-        return (
-            f"The worker gives a name to {unknown[0][:60]!r}, which no layer has.",
-            f"There are {', '.join((*ROLES, COUNTER))}.",
-        )
-    if device not in ("cpu", (hello.device or "").partition(" ")[0]):
-        return (
-            f"The worker computes on {(hello.device or 'cpu')[:60]}, and not on {device}.",
-            "Its answer to hello must begin with the device that it is asked for.",
-        )
-    return None
 
 
 def _names(hello: Hello) -> dict[str, str | None]:

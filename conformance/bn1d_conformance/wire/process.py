@@ -80,9 +80,11 @@ class Process:
             most: bytes that it may have.
 
         Raises:
-            LostError: if none comes, or more than one. The process is of no use then.
+            LostError: if none comes, or one that nobody asked for. The process is of no use then.
         """
-        self._unasked()
+        with suppress(BlockingIOError):
+            self.text += os.read(self.stdout, CHUNK)
+        self.nothing_more()
         rest, deadline = memoryview(question), time.monotonic() + seconds
         with selectors.DefaultSelector() as ready:
             ready.register(self.stdin, selectors.EVENT_WRITE)
@@ -98,20 +100,20 @@ class Process:
                         self._read(most)
         return self._line(rest)
 
-    def _unasked(self) -> None:
-        """Refuse what was written since the last answer: nobody would know what it answers."""
-        with suppress(BlockingIOError):
-            self.text += os.read(self.stdout, CHUNK)
+    def nothing_more(self) -> None:
+        """Refuse what was written beside an answer: nobody would know what it answers.
+
+        Raises:
+            LostError: if there is any, as far as it has been read.
+        """
         if self.text:
-            raise LostError("fail", f"wrote more than one answer: {quote(bytes(self.text))}")
+            raise LostError("fail", f"wrote more than an answer: {quote(bytes(self.text))}")
 
     def _line(self, rest: memoryview) -> bytes:
         answer, _, more = bytes(self.text).partition(b"\n")
         self.text = bytearray(more)
         if rest:
             raise LostError("fail", f"answered before it was asked in full: {quote(answer)}")
-        if more:
-            raise LostError("fail", f"wrote more than one line for an answer: {quote(answer)}")
         return answer
 
     def _write(self, ready: selectors.BaseSelector, rest: memoryview) -> memoryview:
@@ -131,8 +133,7 @@ class Process:
         self.text += chunk
         if len(self.text) > most:
             start = quote(bytes(self.text[:1000]))
-            said = f"wrote more than {most} bytes where an answer was due: {start}"
-            raise LostError("fail", said)
+            raise LostError("fail", f"wrote too much: more than {most} bytes, {start}")
 
     def _drain(self, ready: selectors.BaseSelector) -> None:
         chunk = os.read(self.stderr, CHUNK)
@@ -146,7 +147,7 @@ class Process:
         left = deadline - time.monotonic()
         found = ready.select(left) if left > 0 else []
         if not found:
-            said = f"did not answer within {seconds:.3g} s{self.last_words()}"
+            said = f"did not answer in time: not within {seconds:.2g} s{self.last_words()}"
             raise LostError("timeout", said)
         return found
 

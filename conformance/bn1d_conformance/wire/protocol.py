@@ -110,10 +110,12 @@ def parse(text: bytes, ident: int) -> dict[str, Any]:
         raise MalformedError(f"wrote JSON that is no object: {quote(text)}")
     if message.get("id") != ident or isinstance(message.get("id"), bool):
         said = quote(json.dumps(message.get("id")).encode())
-        raise MalformedError(f"answered with id {said[1:-1]}, where {ident} was asked")
+        raise MalformedError(f"answered with a wrong id: {said[1:-1]}, where {ident} is right")
     if ("result" in message) == ("error" in message) or len(message) != 2:
         keys = quote(", ".join(sorted(message)).encode())
-        raise MalformedError(f"answered with {keys[1:-1]}, where id and result or error is right")
+        raise MalformedError(
+            f"answered with wrong fields: {keys[1:-1]}, where id and result or error is right"
+        )
     return message
 
 
@@ -148,7 +150,7 @@ def fields(what: str, given: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
     if unknown := sorted(set(given) - set(kinds)):
         known = ", ".join(kinds) or "nothing"
         name = quote(unknown[0].encode("utf-8", "replace"))
-        raise MalformedError(f"answered with {what} that holds {name}; it may hold {known}")
+        raise MalformedError(f"answered with {what} that has a field {name}: there are {known}")
     return {
         name: _field(f"{name} in {what}", given.get(name), kind) for name, kind in kinds.items()
     }
@@ -171,12 +173,12 @@ def array(what: str, given: Any) -> Array:
     parts = fields(what, given, {"dtype": "text", "shape": "shape", "data": "bytes"})
     if parts["dtype"] not in DTYPES:
         name = quote(parts["dtype"].encode("utf-8", "replace"))
-        raise MalformedError(f"wrote {what} of dtype {name}; there are {', '.join(DTYPES)}")
+        raise MalformedError(f"wrote {what} of dtype {name}: there are {', '.join(DTYPES)}")
     dtype, shape, data = DTYPES[parts["dtype"]], parts["shape"], parts["data"]
     want = math.prod(shape) * dtype.itemsize
     if len(data) != want:
         is_right = f"where {parts['dtype']} of shape {list(shape)} has {want}"
-        raise MalformedError(f"wrote {what} with {len(data)} bytes, {is_right}")
+        raise MalformedError(f"wrote {what} of a wrong length: {len(data)} bytes, {is_right}")
     little = np.frombuffer(data, dtype.newbyteorder("<"))
     return little.astype(dtype).reshape(shape)
 

@@ -8,6 +8,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from bn1d_conformance.subject import COUNTER, ROLES
 from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.process import GRACE, LostError, Process
 
@@ -112,6 +113,7 @@ class Session:
         try:
             text = self.process.exchange(question, seconds, MOST + 4 * len(question) + 2 * room)
             answer = self._understand(text)
+            self.process.nothing_more()
         except LostError:
             self.stop()
             raise
@@ -156,6 +158,31 @@ class Session:
         if self.process:
             self.process.stop()
             self.process = None
+
+
+def misfit(hello: Hello, device: str) -> tuple[str, str] | None:
+    """Why a worker can't be judged, whatever it computes: a sentence and a hint."""
+    if hello.protocol != protocol.PROTOCOL:
+        return (
+            f"The worker speaks version {hello.protocol} of the wire, not {protocol.PROTOCOL}.",
+            "Take the worker that came with this version of the kit.",
+        )
+    if unknown := sorted(set(hello.capabilities) - set(protocol.WIRED)):
+        return (
+            f"The worker names a capability that the wire has not: {unknown[0][:60]!r}.",
+            f"There are {', '.join(protocol.WIRED)}.",
+        )
+    if unknown := sorted(set(hello.names or {}) - {*ROLES, COUNTER}):
+        return (
+            f"The worker gives a name to {unknown[0][:60]!r}, which no layer has.",
+            f"There are {', '.join((*ROLES, COUNTER))}.",
+        )
+    if device not in ("cpu", (hello.device or "").partition(" ")[0]):
+        return (
+            f"The worker computes on {(hello.device or 'cpu')[:60]}, and not on {device}.",
+            "Its answer to hello must begin with the device that it is asked for.",
+        )
+    return None
 
 
 def exception(name: str, bases: list[str]) -> type[BaseException]:
