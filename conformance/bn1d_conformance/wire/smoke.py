@@ -109,7 +109,7 @@ def answers(guest: Guest) -> None:
 
 def has_options(guest: Guest) -> None:
     """It builds and answers in every configuration that it offers."""
-    offered = {
+    offered: dict[str, dict[str, Any]] = {
         "eps-option": {"eps": 0.5},
         "momentum-option": {"momentum": 0.5},
         "cumulative": {"momentum": None},
