@@ -83,6 +83,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     if bool(target) == bool(worker):
         hint = "Write bn1d run torch.nn:BatchNorm1d, or bn1d run --worker 'node worker.mjs'."
         wrong_use("One of TARGET and --worker says what is judged.", hint)
+    if worker and names:
+        wrong_use("--map is for what the kit imports.", "A worker says its names itself: `names`.")
     options = Options(
         target=target or worker,
         worker=bool(worker),

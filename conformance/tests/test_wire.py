@@ -1,14 +1,21 @@
 """Workers that die, hang, flood and lie cost a verdict where they do it, and no more."""
 
+import os
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bn1d_conformance import plugin, records, results
-from bn1d_conformance.subject import Request
+from bn1d_conformance.adapters import wire
+from bn1d_conformance.subject import Config, Request, State, SubjectError, TargetError
+from bn1d_conformance.wire import session
+from bn1d_conformance.wire.process import Process
 
 HERE = Path(__file__).parent / "workers"
 CHECKS = Path(plugin.__file__).parent / "checks"
@@ -108,3 +115,231 @@ def test_it_costs_nothing(here, name):
     seen = {i: r["verdict"] for i, r in result["requirements"].items()}
     assert {seen[i] for i in ("CTOR-10", "CTOR-2", "CTOR-3")} == {"pass"}
     assert not result["errors"]
+
+
+# A worker that is lost again and again
+
+
+def test_what_ends_in_every_pass_is_given_up(here):
+    result = here(command("exits_always"), "STATS-")
+    seen = {i: r["verdict"] for i, r in result["requirements"].items() if i.startswith("STATS")}
+    assert list(seen.values()).count("crash") >= 1
+    assert set(seen.values()) <= {"crash", "not-run", "not-applicable"}, seen
+    assert "not-run" in seen.values()
+    assert result["verdict"] == "incomplete"
+    assert not result["errors"]
+
+
+def test_the_exit_code_says_incomplete(bn1d):
+    options = ("--profile", "quick", "--timeout", "5", "-k", "STATS-1 or STATS-2 or STATS-9")
+    ran = bn1d("run", "--worker", command("exits_always"), *options)
+    assert ran.returncode == INCOMPLETE, ran.stdout + ran.stderr
+    assert "incomplete" in ran.stdout
+    assert "the worker ended with exit status 3" in ran.stdout
+    assert "not run" in ran.stdout
+
+
+def test_what_starts_but_once_is_given_up(here, tmp_path):
+    result = here(command("starts_once", tmp_path / "mark"), "CTOR-")
+    rows = result["requirements"]
+    assert rows["CTOR-10"]["verdict"] == "crash"
+    said = [f["message"] for row in rows.values() for f in row["failures"]]
+    words = 'the worker, started again, ended with exit status 1; its last words: "no second'
+    assert any(words in text for text in said), said
+    assert rows["CTOR-2"]["verdict"] == rows["CTOR-3"]["verdict"] == "pass"
+    assert result["verdict"] == "incomplete"
+
+
+# A worker that does not come as far as that
+
+REFUSED = {
+    "exits_at_start": 'The worker, greeted, ended with exit status 1; its last words: "no licence',
+    "hangs_at_start": "The worker, greeted, did not answer in time",
+    "prints_at_start": 'The worker, greeted, wrote a line that is no JSON: "Welcome to version 2!"',
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_at_the_start_it_is_wrong_use(monkeypatch, name):
+    monkeypatch.setattr(wire, "START", 1.0)
+    with pytest.raises(TargetError) as refused:
+        wire.WireSubject(Request(command(name), worker=True, timeout=1.0))
+    assert REFUSED[name] in str(refused.value)
+    assert "bn1d smoke" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--worker", "no-such-command at all"), "The worker can't be started"),
+        (("--worker", "python 'layer.py"), "is no command: No closing quotation"),
+        (("--worker", " "), "--worker is empty"),
+        (("--worker", f"{sys.executable} no_such_file.py"), "ended with exit status 2"),
+        (("--worker", "python worker.py", "layers.py:Right"), "One of TARGET and --worker"),
+        ((), "One of TARGET and --worker"),
+        (("--worker", "python worker.py", "--map", "weight=gamma"), "--map is for what"),
+    ],
+)
+def test_wrong_use_is_one_sentence(bn1d, words, sentence):
+    ran = bn1d("run", *words)
+    assert ran.returncode == WRONG_USE
+    assert "Traceback" not in ran.stderr
+    said = ran.stderr[ran.stderr.index("bn1d: ") :].strip().splitlines()
+    assert sentence in said[0]
+    assert len(said) <= 2
+
+
+HELLO = {
+    "protocol": 1,
+    "name": "x",
+    "version": "1",
+    "language": "none",
+    "capabilities": ["train", "fp32"],
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, None),
+        ({"protocol": 2}, "The worker speaks version 2 of the wire, not 1."),
+        ({"capabilities": ["trian"]}, "names a capability that the wire has not: 'trian'"),
+        ({"capabilities": ["torch-module"]}, "that the wire has not: 'torch-module'"),
+        ({"names": {"gamma": "weight"}}, "gives a name to 'gamma', which no layer has"),
+    ],
+)
+def test_what_can_not_be_judged_is_said(changes, sentence):
+    fault = session.misfit(session.Hello(**{**HELLO, **changes}), "cpu")
+    assert fault is None if sentence is None else sentence in fault[0]
+
+
+def test_another_device_must_be_confirmed():
+    assert "computes on cpu, and not on cuda" in session.misfit(session.Hello(**HELLO), "cuda")[0]
+    assert session.misfit(session.Hello(**HELLO, device="cuda NVIDIA H100"), "cuda") is None
+
+
+# What is left of it, and what is done again
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and that nobody has asked about does not."""
+    ran = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return ran.stdout.strip()[:1] not in {"", "Z"}
+
+
+def ends(pids):
+    """Whether all of them end within a moment."""
+    deadline = time.monotonic() + 10
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not any(map(alive, pids))
+
+
+#: Starts a process of its own, says which, and waits.
+FAMILY = """
+import json, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(1000)"])
+sys.stdin.readline()
+print(child.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_its_children_are_ended_with_it():
+    process = Process([sys.executable, "-S", "-c", FAMILY])
+    child = int(process.exchange(b"?\n", 20, 100))
+    assert alive(child)
+    process.stop()
+    assert ends([child, process.child.pid, process.keeper.pid])
+
+
+def test_it_is_ended_when_the_kit_is_killed(python):
+    code = f"""
+        import os, sys
+        from bn1d_conformance.wire.process import Process
+        process = Process([sys.executable, "-S", "-c", {FAMILY!r}])
+        child = int(process.exchange(b"?\\n", 20, 100))
+        print(child, process.child.pid, process.keeper.pid, flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    pids = [int(word) for word in python(code).stdout.split()]
+    assert len(pids) == 3
+    assert ends(pids)
+
+
+@pytest.fixture
+def subject():
+    made = wire.WireSubject(Request(command("polite"), worker=True, timeout=20.0))
+    yield made
+    made.close()
+
+
+def kill(subject):
+    os.kill(subject.session.process.child.pid, signal.SIGKILL)
+
+
+X = np.array([[1, 2], [3, 6], [0, -2]], "float32")
+TRAINING = True
+
+
+def test_a_layer_is_made_again_with_all_that_was_done_to_it(subject):
+    layers = [subject.build(Config(2, momentum=m)) for m in (0.5, None)]
+    for k, layer in enumerate(layers):
+        layer.load(State(weight=np.array([2, k], "float32"), num_batches_tracked=k))
+        layer.train(TRAINING)
+        layer.forward(X + k, grad=True)
+        layer.forward(X * 2, grad=True)
+    before = [(vars(layer.state()), layer.backward(X)) for layer in layers]
+    kill(subject)
+    with pytest.raises(SubjectError, match="was killed by signal 9") as lost:
+        layers[0].state()
+    assert lost.value.verdict == "crash"
+    after = [(vars(layer.state()), layer.backward(X)) for layer in layers]
+    assert subject.session.starts == 2
+    assert str(before) == str(after)
+
+
+def test_a_layer_that_nobody_has_any_more_is_closed(subject):
+    for _ in range(5):
+        layer = subject.build(Config(2))
+    assert len(subject.gone) <= 1
+    number, _ = layer.place
+    del layer
+    subject.build(Config(2))
+    with pytest.raises(SubjectError, match="raises KeyError"):
+        subject.ask("state", {"layer": number})
+
+
+def test_what_the_layer_has_not_is_not_loaded(subject):
+    layer = subject.build(Config(2, affine=False, track_running_stats=False))
+    ones = np.ones(2, "float32")
+    layer.load(State(ones, ones, ones, ones, 3))
+    assert layer.steps[-1][0] == "build"
+    assert layer.state() == State()
+
+
+def test_a_worker_leaves_when_told_to(subject):
+    pid = subject.session.process.child.pid
+    assert subject.session.finish()
+    assert ends([pid])
+
+
+@pytest.mark.parametrize(
+    ("name", "bases", "is_a"),
+    [
+        ("ValueError", [], ValueError),
+        ("InvalidArgumentError", ["ValueError"], ValueError),
+        ("UnsupportedOperation", ["OSError", "ValueError"], OSError),
+        ("KeyboardInterrupt", [], KeyboardInterrupt),
+        ("RangeError", [], Exception),
+        ("print", ["eval", "Exception"], Exception),
+        ("Odd", ["KeyError", "OSError", "StopIteration"], KeyError),
+    ],
+)
+def test_an_error_is_what_the_worker_says(name, bases, is_a):
+    kind = session.exception(name, bases)
+    assert kind.__name__ == name
+    assert issubclass(kind, is_a)
+    assert isinstance(kind("what"), BaseException)

@@ -22,6 +22,7 @@ from bn1d_conformance.subject import (
     TargetError,
     UnaskedError,
 )
+from bn1d_conformance.vectors import steps
 from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.process import LostError
 from bn1d_conformance.wire.session import Hello, RefusedError, Session, misfit
@@ -162,13 +163,14 @@ class WireLayer:
     def __init__(self, subject: WireSubject, config: Config | int) -> None:
         """Construct."""
         self.subject = subject
-        given = protocol.config(config)
-        self.features = int(given["num_features"])
+        whole = Config(config) if isinstance(config, int) else config
+        self.features = whole.num_features
+        self.tensors = steps.tensors(whole, subject.capabilities)
         self.room = 16 * self.features * len(ROLES)  # of fp64 in base64, and some more
         self.mode: bool | None = None
         self.steps: list[tuple[str, dict[str, Any]]] = []
         self.place = (0, 0)  # its number, and the start of the worker that knows it
-        self._do("build", {"config": given})
+        self._do("build", {"config": protocol.config(config)})
 
     def _do(self, do: str, fields: dict[str, Any]) -> dict[str, Any]:
         """Put a request about this layer to a worker that has it."""
@@ -200,9 +202,10 @@ class WireLayer:
         return State(**values, num_batches_tracked=found[COUNTER])
 
     def load(self, state: State) -> None:
-        """Write the tensors that are not None."""
-        given = {name: value for name, value in vars(state).items() if value is not None}
-        self._do("load", {"state": given})
+        """Write the tensors that are not None, and that the worker's layer has."""
+        given = {name: getattr(state, name) for name in self.tensors}
+        if given := {k: v for k, v in given.items() if v is not None}:
+            self._do("load", {"state": given})
 
     def train(self, mode: bool) -> None:  # noqa: FBT001 - the signature of Module.train
         """Remember the mode: every forward pass is told it."""

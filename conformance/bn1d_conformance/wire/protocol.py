@@ -56,7 +56,7 @@ ANSWERS: dict[str, dict[str, str]] = {
     "state": {**dict.fromkeys(ROLES, "array?"), COUNTER: "count?"},
     "close": {},
 }
-ERROR = {"type": "text", "message": "text", "bases": "words?"}
+ERROR = {"type": "text", "message": "message", "bases": "words?"}
 MOST_AXES = 8
 MOST_TEXT = 2000  # characters of a name, a message or another text
 SHOWN = 60  # characters of what can't be read that are quoted
@@ -210,7 +210,18 @@ def _count(what: str, value: Any) -> int:
 def _text(what: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > MOST_TEXT:
         raise MalformedError(f"wrote {what} that is no text of up to {MOST_TEXT} characters")
-    return value
+    return clean(value)
+
+
+def _message(what: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise MalformedError(f"wrote {what} that is no text")
+    return clean(value[:MOST_TEXT])
+
+
+def clean(text: str) -> str:
+    """The text with a space for what no terminal and no file should be given."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _words(what: str, value: Any) -> list[str]:
@@ -229,6 +240,7 @@ KINDS: dict[str, Callable[[str, Any], Any]] = {
     "array": array,
     "bytes": _bytes,
     "count": _count,
+    "message": _message,
     "shape": _shape,
     "table": _table,
     "text": _text,
