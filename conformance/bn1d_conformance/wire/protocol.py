@@ -133,10 +133,12 @@ def quote(text: bytes) -> str:
 def result(do: str, answer: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a `result`, each checked, arrays decoded; what is left out is None.
 
+    There is nothing in the result of a request that the protocol has not.
+
     Raises:
         MalformedError: naming the first field that is not as it must be.
     """
-    return fields(f"{do}'s result", answer["result"], ANSWERS[do])
+    return fields(f"{do}'s result", answer["result"], ANSWERS.get(do, {}))
 
 
 def fields(what: str, given: Any, kinds: Mapping[str, str]) -> dict[str, Any]:
