@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from bn1d_conformance import offer, records, results
+from bn1d_conformance import device, offer, records, results
 from bn1d_conformance.subject import TargetError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ HANDS_OFF = (
     "PYTEST_XDIST_WORKER_COUNT",
 )
 SIGNS = {
+    device.SIGN: ("crash", "lost its device"),
     "Timeout (": ("timeout", "did not return within the time limit"),
     "Segmentation fault": ("crash", "ended the process with a segmentation fault"),
     "Aborted": ("crash", "aborted the process"),
@@ -152,8 +153,13 @@ def _at_hand(events: list[dict[str, Any]]) -> tuple[list[str], str, str]:
 def _cause_of_death(log: Path) -> tuple[str, str]:
     """Verdict and words, from what faulthandler left at the end of the worker's output."""
     tail = log.read_bytes()[-20000:].decode("utf-8", "replace") if log.exists() else ""
-    found = [(tail.rfind(sign), said) for sign, said in SIGNS.items() if sign in tail]
-    return max(found)[1] if found else ("crash", "ended the process")
+    found = [(tail.rfind(sign), sign) for sign in SIGNS if sign in tail]
+    if not found:
+        return "crash", "ended the process"
+    place, sign = max(found)
+    verdict, how = SIGNS[sign]
+    said = tail[place + len(sign) :].partition("\n")[0]
+    return verdict, f"{how} ({said})" if sign == device.SIGN else how
 
 
 class Silent:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
 
-from bn1d_conformance import clock, program
+from bn1d_conformance import clock, device, program
 from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import Failure, by_condition, compare
 from bn1d_conformance.offer import Offer, ask, lose
@@ -31,6 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 KEPT = 96  # steps remembered: those that the checks of one family share
 LOST_IN_STAGE = 3  # processes that one kind of call may cost before it is not made again
+REPLACED_IN_STAGE = 10  # the same, where it is a process of the subject's own that is replaced
 LOST_IN_ALL = 20  # the same for all kinds together
 SHOWN = 5  # failures of one requirement that an item keeps in full
 
@@ -164,7 +165,9 @@ class Memory:
         Raises:
             UnaskedError: if it has.
         """
-        if self.lost[stage] >= LOST_IN_STAGE or self.lost.total() >= LOST_IN_ALL:
+        replaces = getattr(self.subject, "replaces", False)
+        most = REPLACED_IN_STAGE if replaces else LOST_IN_STAGE
+        if self.lost[stage] >= most or self.lost.total() >= LOST_IN_ALL:
             self.recorder.write("halted", stage=stage)
             raise UnaskedError(f"{stage} has ended the process too often")
         self.doing = stage
@@ -179,6 +182,8 @@ class Memory:
             if error.verdict:
                 lose(self.folder, self.doing)
                 self.lost[self.doing] += 1
+            elif self.folder and device.is_lost(error.said):
+                device.give_up(error.said)
             raise
 
     @cached_property

@@ -41,6 +41,7 @@ class WireSubject:
     """The subject behind `bn1d run --worker 'COMMAND'`."""
 
     adapter = "wire"
+    replaces = True  # a process that is lost, within the kit's own
 
     def __init__(self, request: Request) -> None:
         """Start the worker and hear what it offers.

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import builtins
-import re
 import shlex
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from bn1d_conformance import device
 from bn1d_conformance.subject import COUNTER, ROLES
 from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.process import GRACE, LostError, Process
 
 MOST = 1 << 20  # bytes of an answer, beside those that its arrays need
-#: What CUDA says when nothing in the process can use the device any more (sticky errors).
-STICKY = re.compile(
-    r"illegal memory access|illegal instruction was encountered|device-side assert"
-    r"|unspecified launch failure|misaligned address|launch timed out|hardware stack error"
-    r"|invalid program counter|uncorrectable ECC|CUDA_ERROR_(ILLEGAL|LAUNCH|MISALIGNED|ASSERT)",
-    re.IGNORECASE,
-)
 
 
 class RefusedError(Exception):
@@ -135,7 +128,7 @@ class Session:
             LostError: if no later call could do better.
         """
         error = protocol.fields("an error", given, protocol.ERROR)
-        if STICKY.search(error["message"]):
+        if device.is_lost(error["message"]):
             self.stop()
             raise LostError("crash", f"has lost its device: {error['message']}")
         kind = exception(error["type"], error["bases"] or [])

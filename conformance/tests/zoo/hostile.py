@@ -136,6 +136,22 @@ class DiesAtConstruction(nn.BatchNorm1d):
         os._exit(3)
 
 
+@hostile(
+    "CTOR-10", "crash", "lost its device (raises RuntimeError: CUDA error: device-side assert"
+)
+class LosesItsDevice(Sleeper):
+    """What CUDA says after a sticky error, at every later call."""
+
+    lost = False
+
+    def forward(self, x):
+        return self.strike(x) if LosesItsDevice.lost else super().forward(x)
+
+    def strike(self, x):
+        LosesItsDevice.lost = True
+        raise RuntimeError("CUDA error: device-side assert triggered\nCompile with DSA")
+
+
 @hostile("INPUT-7", "crash", "segmentation fault")
 class SegfaultsForNothing(nn.BatchNorm1d):
     def forward(self, x):
