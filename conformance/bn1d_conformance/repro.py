@@ -40,14 +40,23 @@ def script(result: Result, wanted: str = "") -> str:
     ident, failure = _choose(result, wanted)
     if result["subject"]["adapter"] == "recorded":
         raise NothingToShowError(f"{ident} failed on recorded answers, which no script can redo.")
-    kind = FunctionScript if result["subject"]["adapter"] == "function" else Script
-    lines = kind(result["subject"], failure).lines()
+    lines = _lines(result, failure)
     sentence = spec.requirements()[ident].sentence if ident in spec.requirements() else ""
     head = [
         f"# {_line(ident)}: {sentence}",
         f"# {_line(failure['case'])}: {_line(failure['message'])}",
     ]
     return "\n".join([*head, *lines])
+
+
+def _lines(result: Result, failure: dict[str, Any]) -> list[str]:
+    subject = result["subject"]
+    if subject["adapter"] == "wire":
+        from bn1d_conformance.repro_wire import WireScript  # noqa: PLC0415 - needs NumPy
+
+        return WireScript(subject, failure, str(result["options"]["device"])).lines()
+    kind = FunctionScript if subject["adapter"] == "function" else Script
+    return kind(subject, failure).lines()
 
 
 def _choose(result: Result, wanted: str) -> tuple[str, dict[str, Any]]:

@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli
+from bn1d_conformance import cli, program
 from bn1d_conformance.adapters.wire import session_of
+from bn1d_conformance.repro_wire import decode
 from bn1d_conformance.subject import Request
+from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.smoke import MANNERS, smoke
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -95,6 +98,63 @@ def test_a_device_that_it_has_not_is_refused():
     )
     assert ran.exit_code == MALFORMED
     assert "It raises ValueError: it computes on cpu, not on cuda." in ran.stdout
+
+
+# bn1d repro
+
+BARE = [sys.executable, "-I", "-S"]
+WRONG = {
+    "tracks the biased variance": (
+        (" * n / (n - 1)", ""),
+        "STATS-2",
+        r"running_var\[\d\] is [\d.]+ where [\d.]+ is right",
+    ),
+    "leaves out the bias": (
+        (" + self.rows(self.beta, x)", ""),
+        "TRAIN-1",
+        r"y\[\d, \d\] is -?[\d.]+ where -?[\d.]+ is right",
+    ),
+    "halves a gradient": (
+        ("wide.sum(self.axes)", "wide.sum(self.axes) / 2"),
+        "GRAD-3",
+        r"dbias\[\d\] is -?[\d.]+ where -?[\d.]+ is right",
+    ),
+    "raises": (
+        ("self.training, self.axes", "None[0], self.axes"),
+        "TRAIN-1",
+        r"\{'id': 4, 'error': \{'type': 'TypeError', 'message': ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_failure_is_shown_without_the_kit(bn1d, tmp_path, name):
+    change, ident, words = WRONG[name]
+    source = (WORKERS / "template.py").read_text("utf-8")
+    assert change[0] in source
+    (tmp_path / "wrong.py").write_text(source.replace(*change))
+    out, script = tmp_path / "result.json", tmp_path / "script.py"
+    command = shlex.join(map(str, (sys.executable, WORKERS / "bn1d_worker.py", "wrong.py")))
+    options = ("--profile", "quick", "-k", ident, "--json", out)
+    bn1d("run", "--worker", command, *options, cwd=tmp_path)
+    script.write_text(bn1d("repro", out, ident, cwd=tmp_path).stdout, "utf-8")
+    ran = subprocess.run(
+        [*BARE, script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert re.match(words, ran.stdout), ran.stdout + ran.stderr
+
+
+def test_every_array_of_a_program_comes_back():
+    arrays = [
+        np.linspace(-2, 3, 12).reshape(3, 4).astype(protocol.DTYPES[name])
+        for name in ("float16", "bfloat16", "float32", "float64")
+    ]
+    arrays += [np.arange(6).reshape(2, 3), np.array([[True, False]]), np.zeros((0, 3), "float32")]
+    sparse = np.full((100, 100), 0.5, "float32")
+    sparse[3, 7] = np.inf
+    for array in (*arrays, sparse):
+        got = decode(json.loads(json.dumps(program.array(array))))
+        assert (got.dtype, got.shape, got.tobytes()) == (array.dtype, array.shape, array.tobytes())
 
 
 # In other languages
