@@ -67,6 +67,12 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
             "--map", metavar="weight=gamma", help="What the subject calls it; repeatable."
         ),
     ] = None,
+    dialect: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="running_var=biased", help="A documented convention of it; repeatable."
+        ),
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option(min=0, help="Of the random cases; a new one in deep, else 0."),
@@ -85,6 +91,9 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         wrong_use("One of TARGET and --worker says what is judged.", hint)
     if worker and names:
         wrong_use("--map is for what the kit imports.", "A worker says its names itself: `names`.")
+    if worker and dialect:
+        hint = "Its answer to hello has a field `dialect`."
+        wrong_use("--dialect is for what the kit imports: a worker declares its own.", hint)
     options = Options(
         target=target or worker,
         worker=bool(worker),
@@ -96,6 +105,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         names=tuple(map(_pair, names or ())),
         seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
+        dialect=tuple(map(_convention, dialect or ())),
     )
     result = console.judge(options, json, timings=timings)
     raise typer.Exit(console.EXIT[result["verdict"]])
@@ -129,6 +139,16 @@ def _pair(text: str) -> str:
             f"--map {text!r} names nothing.",
             f"Write ours=theirs, for example weight=gamma; ours is one of {', '.join(SYNONYMS)}.",
         )
+    return text
+
+
+def _convention(text: str) -> str:
+    """Check one --dialect: key=value, both of the table of conventions."""
+    from bn1d_conformance import dialect  # noqa: PLC0415
+
+    key, _, value = text.partition("=")
+    if fault := dialect.misfit({key: value}):
+        wrong_use(*fault)
     return text
 
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bn1d_conformance import clock
+from bn1d_conformance import clock, dialect
 from bn1d_conformance.cases import columns, from_columns
 from bn1d_reference import bounds
 from bn1d_reference.formats import FORMATS, FP64
 from bn1d_reference.oracle import BatchNorm1d
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.numbers import F64, I64
@@ -38,6 +38,8 @@ class Answer:
         exact: the exact values, rounded to fp64; NaN where NaN is right.
         bound: the largest error before the last rounding, elementwise; 0 for exact cases.
         scale: the size against which an error in ulp is counted (docs: bounds, score).
+        declared: what is right under the subject's dialect, where that is something else.
+        convention: that this answer is right under, "" for PyTorch's.
     """
 
     quantity: str
@@ -45,11 +47,17 @@ class Answer:
     exact: F64
     bound: F64
     scale: F64
+    declared: Answer | None = None
+    convention: str = ""
 
     def part(self, index: Any) -> Answer:
         """The answer to a part of the output."""
         return replace(
-            self, exact=self.exact[index], bound=self.bound[index], scale=self.scale[index]
+            self,
+            exact=self.exact[index],
+            bound=self.bound[index],
+            scale=self.scale[index],
+            declared=self.declared and self.declared.part(index),
         )
 
 
@@ -61,15 +69,21 @@ class Expected:
     """The oracle's answers to one case, at one grade of accuracy."""
 
     def __init__(
-        self, case: Case, grade: str = "conforming", base: Expected | None = None
+        self,
+        case: Case,
+        grade: str = "conforming",
+        base: Expected | None = None,
+        dialect: Mapping[str, str] | None = None,
     ) -> None:
         """Set the oracle up as the case says; nothing is computed before it is asked for.
 
         `base`, at another grade, has the same exact values: what it knows is not asked again.
+        `dialect` is the subject's, which some answers have another one under.
         """
         self.case = case
         self.grade = grade
         self.base = base
+        self.dialect = dialect or {}
         self.data, self.params = FORMATS[case.format], FORMATS[case.config.format]
 
     def arithmetic(self, profile: str) -> bounds.Arithmetic:
@@ -177,30 +191,59 @@ class Expected:
         exact, bound, whole = (from_columns(v, self.case.x.shape) for v in (exact, bound, whole))
         return self._answer(quantity, self.case.format, exact, bound, whole)
 
-    def _answer(self, quantity: str, fmt: str, exact: F64, bound: F64, scale: F64) -> Answer:
-        bound = np.zeros_like(bound) if self.case.exact else bound + np.spacing(np.abs(exact))
+    def _answer(  # noqa: PLR0913 - an answer has as many parts
+        self,
+        quantity: str,
+        fmt: str,
+        exact: F64,
+        bound: F64,
+        scale: F64,
+        *,
+        sharp: bool | None = None,
+    ) -> Answer:
+        """An answer; a `sharp` one, by default that of an exact case, is right bit for bit."""
+        sharp = self.case.exact if sharp is None else sharp
+        bound = np.zeros_like(bound) if sharp else bound + np.spacing(np.abs(exact))
         return Answer(quantity, fmt, exact, bound, np.maximum(np.abs(exact), scale))
 
     @cached_property
     def running_mean(self) -> Answer:
         """running_mean after the forward pass."""
-        return self._running("running_mean", 0)
+        return self._running("running_mean", self.oracle)
 
     @cached_property
     def running_var(self) -> Answer:
         """running_var after the forward pass."""
-        return self._running("running_var", 1)
+        return replace(self._running("running_var", self.oracle), declared=self._declared_var())
 
-    def _running(self, quantity: str, which: int) -> Answer:
-        bn, config = self.oracle, self.case.config
+    def _declared_var(self) -> Answer | None:
+        """running_var under the subject's dialect, where that is another."""
+        correction = dialect.correction(self.dialect, self.case.x.shape)
+        if correction == self.oracle.correction:
+            return None
+        with clock.of("oracle"):
+            bn = oracle_for(self.case, correction)
+            bn.track(self.oracle.batches or [])
+        convention = dialect.named(self.dialect, "running_var")
+        return replace(self._running("running_var", bn), convention=convention)
+
+    def _running(self, quantity: str, bn: BatchNorm1d) -> Answer:
+        """One of the statistics that `bn` has tracked.
+
+        No case is made to be exact for any but PyTorch's.
+        """
+        config, which = self.case.config, int(quantity == "running_var")
         count = (self.case.state.num_batches_tracked or 0) + 1
         m = 1 / count if config.momentum is None else config.momentum  # STATS-5
         ar, old = self.arithmetic(self.profile), self._statistics
         exact = np.array(getattr(bn, quantity), float)
-        rows = zip(bn.batches or (), *old, strict=True)
-        bound = [bounds.running(ar, q, config.eps, rm, rv, m)[which] for q, rm, rv in rows]
-        scale = np.abs(np.array(old[which], float))
-        return self._answer(quantity, config.format, exact, np.array(bound), scale)
+        rows = zip(self.oracle.batches or (), *old, strict=True)
+        bound = [
+            bounds.running(ar, q, config.eps, rm, rv, m, bn.correction)[which]
+            for q, rm, rv in rows
+        ]
+        scale, sharp = np.abs(np.array(old[which], float)), bn is self.oracle and self.case.exact
+        return self._answer(quantity, config.format, exact, np.array(bound), scale, sharp=sharp)
 
     @cached_property
     def _limits(self) -> list[tuple[list[float], float, float]]:
@@ -283,7 +326,7 @@ class Expected:
         return elementwise[0], elementwise[1], weight
 
 
-def oracle_for(case: Case) -> BatchNorm1d:
+def oracle_for(case: Case, correction: int = 1) -> BatchNorm1d:
     """Return the oracle, constructed and loaded as the case says, in fp64."""
     config, state = case.config, case.state
     bn = BatchNorm1d(
@@ -293,6 +336,7 @@ def oracle_for(case: Case) -> BatchNorm1d:
         config.affine,
         config.track_running_stats,
         bias=config.bias,
+        correction=correction,
         format=FP64,
     )
     if config.affine:

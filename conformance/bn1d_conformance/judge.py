@@ -175,7 +175,8 @@ def _failure(requirement: str, case: Case, got: F64, answer: Answer, bad: Any) -
     }
     found = simulation.identify(case, got, answer) if not case.exact else None
     cause, says = (found.name, found.says) if found else ("", "")
-    return Failure(requirement, case.id, _sentence(evidence, case), cause, says, evidence)
+    sentence = _sentence(evidence, case, answer.convention)
+    return Failure(requirement, case.id, sentence, cause, says, evidence)
 
 
 def _number(value: Any) -> float | str:
@@ -184,16 +185,17 @@ def _number(value: Any) -> float | str:
     return value if np.isfinite(value) else str(value)
 
 
-def _sentence(e: dict[str, Any], case: Case) -> str:
-    """One sentence: what, where, how far, how many."""
+def _sentence(e: dict[str, Any], case: Case, convention: str) -> str:
+    """One sentence: what, where, how far, how many, under which convention if it is declared."""
     place = f"{e['quantity']}[{', '.join(map(str, e['index']))}]"
-    if case.exact:
+    if case.exact and not convention:
         size = "no sound algorithm rounds here"
     else:
         size = f"off by {_short(e['ulp'])} ulp, {_short(e['bound_fraction'])} times the bound"
     some = f"; {e['wrong']} of {e['of']} values are wrong" if e["of"] > 1 else ""
     got, right = _short(e["got"], 9), _short(e["expected"], 9)
-    return f"{place} is {got}, where {right} is right: {size}{some}."
+    under = f" under {convention}" if convention else ""
+    return f"{place} is {got}, where {right} is right{under}: {size}{some}."
 
 
 def _short(value: float | str, digits: int = 3) -> str:

@@ -45,6 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="weight=gamma",
         help="what the subject calls it",
     )
+    group.addoption(
+        "--bn1d-dialect",
+        action="append",
+        default=[],
+        metavar="running_var=biased",
+        help="a documented convention of the subject's",
+    )
     group.addoption("--bn1d-records", type=Path, metavar="DIR", help="write the run's events here")
 
 
@@ -144,7 +151,7 @@ def _memory(config: pytest.Config) -> Memory | None:
 
 
 def _load(config: pytest.Config) -> Memory | None:
-    from bn1d_conformance import clock, targets  # noqa: PLC0415
+    from bn1d_conformance import clock, dialect, targets  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
     from bn1d_conformance.trial import Memory  # noqa: PLC0415
 
@@ -156,6 +163,8 @@ def _load(config: pytest.Config) -> Memory | None:
     try:
         with clock.of("import"):
             subject = targets.load(_request(config))
+        declared = {**subject.dialect, **_pairs(config.getoption("--bn1d-dialect"))}
+        dialect.check(declared)
     except TargetError as error:
         recorder.write("refused", sentence=str(error), hint=error.hint)
         if config.getoption("--bn1d-records"):
@@ -168,7 +177,7 @@ def _load(config: pytest.Config) -> Memory | None:
         name=subject.name,
         version=subject.version,
         adapter=subject.adapter,
-        dialect=dict(subject.dialect),
+        dialect=declared,
         language=getattr(subject, "language", "Python"),
         homepage=getattr(subject, "homepage", ""),
     )
@@ -180,6 +189,7 @@ def _load(config: pytest.Config) -> Memory | None:
         recorder,
         option("--bn1d-records"),
         _worker(config),
+        dialect.differing(declared),
     )
 
 
@@ -190,14 +200,18 @@ def _request(config: pytest.Config) -> Any:
     if not target:
         hint = "Give --bn1d-subject module:attr, for example torch.nn:BatchNorm1d."
         raise TargetError("There is no subject to judge.", hint)
-    pairs = [pair.partition("=") for pair in option("--bn1d-map")]
     return Request(
         target,
         option("--bn1d-device"),
-        names={ours: theirs for ours, _, theirs in pairs},
+        names=_pairs(option("--bn1d-map")),
         worker=bool(option("--bn1d-worker")),
         timeout=_timeout(config) or Request.timeout,
     )
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    """What stands before and after the sign of each `name=value`."""
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
 
 
 def _timeout(config: pytest.Config) -> float:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bn1d_conformance import clock
 from bn1d_conformance.cases import Case, from_columns, rng
 from bn1d_conformance.expected import Answer, Expected
-from bn1d_conformance.judge import Failure, compare
+from bn1d_conformance.judge import Failure
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import ROLES, Config, State, SubjectError
 
@@ -223,7 +222,7 @@ class Program:
         with self._step(f"y = bn(x{len(self.inputs)})"):
             before = self._state()
             case = self._case(shape, kind, fmt, number, before)
-            y, want = self.guard.forward(case.x, grad=grad), Expected(case)
+            y, want = self.guard.forward(case.x, grad=grad), self._expected(case)
             self._judge(y, want.y, case)
             moved = self.guard.training and self.tracked and self.tracks
             self.count += moved
@@ -242,7 +241,7 @@ class Program:
         if case is None:
             return
         with self._step("y.backward(dy)"), self._nothing_changes():
-            got, want = self.guard.backward(case.dy), Expected(case)
+            got, want = self.guard.backward(case.dy), self._expected(case)
             self._judge(got.x, want.dx, case)
             if self.has("param-grad") and case.config.affine:
                 self._judge(got.weight, want.dweight, case)
@@ -353,10 +352,12 @@ class Program:
         raise DeviationError(Failure(self.ident, "", message, **found), self)
 
     def _judge(self, got: Array | None, answer: Answer, case: Case) -> None:
-        with clock.of("judging"):
-            result = compare(self.ident, case, got, answer)
-        if isinstance(result, Failure):
-            raise DeviationError(result, self)
+        _, failure = self.trial.examine(self.ident, got, answer, case)
+        if failure:
+            raise DeviationError(failure, self)
+
+    def _expected(self, case: Case) -> Expected:
+        return Expected(case, dialect=self.trial.memory.dialect)
 
     def _same(self, before: State, after: State, roles: tuple[str, ...], what: str) -> None:
         """Equal to the bit, where the layer has them."""

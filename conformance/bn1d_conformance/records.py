@@ -6,7 +6,8 @@ Each process appends to a file of its own in the run's folder. Events, by their 
 - `offer` (what the subject can do, and its names);
 - `item` (a check begins: nodeid, requirements), `case` (one of its cases begins),
   `doing` (what the subject is about to do);
-- `judged` (requirement, case, passed, failures), `skip` (not applicable or not run, and why);
+- `judged` (requirement, case, passed, failures; deviates: the conventions that excuse it),
+  `skip` (not applicable or not run, and why);
 - `accuracy` (a passing comparison's score), `error` (the kit's own), `end` (of the item);
 - `died` (written by the parent: the process was lost in this item, and how), `spent` (seconds).
 """

@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from bn1d_conformance import dialect
 from bn1d_conformance.results import FAILING, printable
 from bn1d_reference import spec
 
@@ -89,6 +90,7 @@ def show(result: Result, saved: Path | None, *, timings: bool = False) -> None:
     console = Console(highlight=False, soft_wrap=True)
     _headline(console, result)
     _diagnoses(console, result)
+    _deviations(console, result)
     _errors(console, result)
     console.print(_areas(result))
     _counts(console, result)
@@ -105,6 +107,8 @@ def _headline(console: Console, result: Result) -> None:
         f"\n{printable(subject['target'])} ({printable(subject['name'])}{printable(version)}) "
     )
     line.append(result["verdict"], STYLE[result["verdict"]])
+    if count := result["counts"]["deviates"]:
+        line.append(f", with {count} documented deviation{'s' * (count > 1)}")
     console.print(line)
 
 
@@ -122,6 +126,20 @@ def _diagnoses(console: Console, result: Result) -> None:
     if len(rows) > SHOWN:
         rest = ", ".join(r["requirement"] for r in rows[SHOWN:])
         console.print(f"\n   and {len(rows) - SHOWN} more: {rest}")
+
+
+def _deviations(console: Console, result: Result) -> None:
+    """What each declared convention excuses; of a whole run, also what excuses nothing."""
+    found, declared = dialect.deviations(result), result["subject"]["dialect"]
+    for convention, ids in found.items():
+        verb = "deviate" if len(ids) > 1 else "deviates"
+        said = f"{', '.join(ids)} {verb}, by the declared {printable(convention)}."
+        console.print(Text(f"\n{said}"))
+    whole = result["verdict"] == "conforms" and not result["options"]["select"]
+    for key in dialect.differing(declared) if whole else ():
+        convention = dialect.named(declared, key)
+        if dialect.BY_KEY[key].excuses and convention not in found:
+            console.print(Text(f"\nNothing deviates by {printable(convention)}.", "dim"))
 
 
 def _errors(console: Console, result: Result) -> None:
@@ -150,10 +168,11 @@ def _counts(console: Console, result: Result) -> None:
     c = result["counts"]
     diverges = sum(c[v] for v in FAILING)
     open_ = c["not_applicable"] + c["not_run"] + c["error"]
-    line = f"\n{diverges} diverge, {open_} not covered, {c['pass']} pass, of {c['total']}"
+    deviates = f"{c['deviates']} deviate, " if c["deviates"] else ""
+    line = f"\n{diverges} diverge, {deviates}{open_} not covered, {c['pass']} pass"
     grade = result["accuracy"]["grade"]
     console.print(
-        f"{line} requirements"
+        f"{line}, of {c['total']} requirements"
         + (f"; accuracy grade: {grade}" if grade and not diverges else "")
         + "."
     )

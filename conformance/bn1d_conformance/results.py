@@ -36,6 +36,8 @@ OUTSIDE = {
     "cli_wire.py",
     "console.py",
     "smoke.py",
+    "porting.py",
+    "conversions.py",
 }
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage")
 KEPT = 5  # failures of one requirement that the file keeps in full
@@ -49,6 +51,7 @@ class Tally:
         """Read every event once."""
         self.cases: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
+        self.deviating: dict[str, Counter[str]] = defaultdict(Counter)
         self.failures: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.held: dict[str, set[str]] = {}
         self.seconds: Counter[str] = Counter()
@@ -88,6 +91,7 @@ class Tally:
         self.cases[ident] += 1
         self.failed[ident] += not event["passed"]
         self.failures[ident] += event["failures"]
+        self.deviating[ident].update(event["deviates"])
         formats = self.held.setdefault(ident, set())
         if event["passed"] and event["format"]:
             formats.add(event["format"])
@@ -140,7 +144,7 @@ class Tally:
             if other in marks:
                 return other
         if self.cases[ident]:
-            return "pass"
+            return "deviates" if self.deviating[ident] else "pass"
         return "not-applicable" if "not-applicable" in marks else "not-run"
 
 
@@ -183,7 +187,7 @@ def _row(tally: Tally, ident: str) -> dict[str, Any]:
     failures = [
         {k: f[k] for k in ("case", "message", "cause", "evidence")} for f in tally.failures[ident]
     ]
-    return {
+    row = {
         "level": spec.requirements()[ident].level,
         "verdict": tally.verdict(ident),
         "cases": tally.cases[ident],
@@ -191,11 +195,14 @@ def _row(tally: Tally, ident: str) -> dict[str, Any]:
         "failures": failures[:KEPT],
         "seconds": round(tally.seconds[ident], 4),
     }
+    deviating = dict(sorted(tally.deviating[ident].items()))
+    return {**row, "deviates": deviating} if deviating else row
 
 
 def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:
     """Diverges if a binding requirement fails; incomplete if one that applies is open.
 
+    What deviates is as the subject declares: it is counted, and makes nobody diverge.
     Where so many processes were lost that the rest was not run, and nothing that came back was
     wrong, that it does not run is all that is known.
     """

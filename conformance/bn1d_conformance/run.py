@@ -56,6 +56,7 @@ class Options:
         names: --map, as `weight=gamma`.
         seed: of the random cases.
         timeout: seconds that one item may take.
+        dialect: --dialect, as `running_var=biased`.
     """
 
     target: str
@@ -68,6 +69,7 @@ class Options:
     seed: int = 0
     timeout: float = 30.0
     worker: bool = False
+    dialect: tuple[str, ...] = ()
 
 
 class Progress(Protocol):
@@ -226,6 +228,7 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
         "--bn1d-records", str(folder),
     ]  # fmt: skip
     arguments += [word for pair in options.names for word in ("--bn1d-map", pair)]
+    arguments += [word for pair in options.dialect for word in ("--bn1d-dialect", pair)]
     arguments += ["-k", options.select] if options.select else []
     arguments += ["-x"] if options.fail_fast else []
     if options.profile != "deep":  # small cases: threads would only wait for each other

@@ -10,7 +10,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import site_bugs
+from bn1d_conformance import dialect, site_bugs
 from bn1d_conformance.markup import (
     TONES,
     code,
@@ -65,6 +65,7 @@ def result_page(result: Result) -> str:
     parts = (
         _headline(result),
         _diagnoses(result),
+        _deviations(result),
         _by_area(result),
         _accuracy(result),
         _circumstances(result),
@@ -198,7 +199,10 @@ under version {literal(kit["spec_version"])} of the spec."""
 def _count(result: Result) -> str:
     diverging, uncovered = _sums(result)
     passed, total = (number(result["counts"][k]) for k in ("pass", "total"))
-    return f"{diverging} diverge, {uncovered} not covered, {passed} pass, of {total} requirements."
+    count = result["counts"]["deviates"]
+    deviating = f"{number(count)} deviate, " if count else ""
+    rest = f"{uncovered} not covered, {passed} pass, of {total} requirements."
+    return f"{diverging} diverge, {deviating}{rest}"
 
 
 def _diagnoses(result: Result) -> str:
@@ -216,6 +220,20 @@ def _diagnosis(place: int, row: Mapping[str, Any]) -> str:
         f"The same explains {', '.join(folded)}." if folded else "",
     ]
     return "  \n    ".join(filter(None, lines))
+
+
+def _deviations(result: Result) -> str:
+    rows = [
+        (code(convention), ", ".join(link(i, SPEC) for i in ids))
+        for convention, ids in dialect.deviations(result).items()
+    ]
+    if not rows:
+        return ""
+    return f"""## Deviations
+
+What fails as PyTorch, and holds under [a convention](../dialects.md) that the subject declares.
+
+{table(["Declared", "Deviates"], rows)}"""
 
 
 def _by_area(result: Result) -> str:
@@ -289,6 +307,7 @@ def _command(options: Mapping[str, Any]) -> str:
     drawn = options["seed"] or options["profile"] == "deep"
     words += ["--seed", options["seed"]] if drawn else []
     words += [word for pair in options["names"] for word in ("--map", pair)]
+    words += [word for pair in options.get("dialect", ()) for word in ("--dialect", pair)]
     words += ["-k", options["select"]] if options["select"] else []
     words += ["--fail-fast"] if options["fail_fast"] else []
     line = " ".join(shlex.quote(str(word)) for word in words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pytest
 
-from bn1d_conformance import clock, device, program
+from bn1d_conformance import clock, device, dialect, program
 from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import Failure, by_condition, compare
 from bn1d_conformance.offer import Offer, ask, lose
@@ -19,7 +19,7 @@ from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from bn1d_conformance.cases import Case
@@ -153,6 +153,7 @@ class Memory:
     recorder: Recorder
     folder: Path | None = None
     worker: str = ""
+    dialect: Mapping[str, str] = field(default_factory=dict)
     steps: OrderedDict[Case, Step] = field(default_factory=OrderedDict)
     answers: OrderedDict[tuple[Case, str], Expected] = field(default_factory=OrderedDict)
     facts: dict[str, Any] = field(default_factory=dict)
@@ -219,6 +220,7 @@ class Trial:
         self.failures: list[Failure] = []
         self._case = self._format = ""
         self._judged: set[str] = set()
+        self._deviates: defaultdict[str, set[str]] = defaultdict(set)
         self._last: Guard | None = None
 
     @property
@@ -317,7 +319,7 @@ class Trial:
         answers = self.memory.answers
         if (case, grade) not in answers:
             base = None if grade == "conforming" else self.expected(case)
-            answers[case, grade] = Expected(case, grade, base)
+            answers[case, grade] = Expected(case, grade, base, self.memory.dialect)
             while len(answers) > 3 * KEPT:
                 answers.popitem(last=False)
         return answers[case, grade]
@@ -330,6 +332,7 @@ class Trial:
         """
         self._case, self._format = (case, "") if isinstance(case, str) else (case.id, case.format)
         self._judged, self._last = set(), None
+        self._deviates.clear()
         before = len(self.failures)
         self.memory.recorder.write("case", case=self._case)
         try:
@@ -353,6 +356,7 @@ class Trial:
                 case=self._case,
                 format=self._format,
                 passed=not failed,
+                deviates=sorted(self._deviates[ident]),
                 failures=[asdict(f) for f in failed[:SHOWN]],
             )
 
@@ -362,6 +366,20 @@ class Trial:
             self._judged.add(ident)
             if not ok:
                 self._add(Failure(ident, self._case, message, **found))
+
+    def excused(self, ident: str, key: str, keeps: Callable[[str], bool]) -> bool:
+        """Whether what fails as PyTorch keeps to what the subject declares; noted if so.
+
+        Args:
+            ident: the requirement.
+            key: of the convention that may excuse it.
+            keeps: whether the subject does as the declared value says.
+        """
+        row, value = dialect.BY_KEY[key], self.memory.dialect.get(key)
+        if ident not in row.requirements or value is None or not keeps(value):
+            return False
+        self._deviates[ident].add(dialect.named(self.memory.dialect, key))
+        return True
 
     def judged(self, ident: str) -> bool:
         """Whether the last case judged this requirement."""
@@ -377,17 +395,37 @@ class Trial:
             return
         self._judged.add(ident)
         self.memory.recorder.compared(got, answer)
-        with clock.of("judging"):
-            result = compare(ident, case, got, answer)
-        if isinstance(result, Failure):
-            self._add(result)
+        answer, failure = self.examine(ident, got, answer, case)
+        if failure:
+            self._add(failure)
         elif case.graded:
             self._grade(case, got, answer)
+
+    def examine(
+        self, ident: str, got: Array | None, answer: Answer, case: Case
+    ) -> tuple[Answer, Failure | None]:
+        """Compare as PyTorch and, where that fails, as the subject declares; note a deviation.
+
+        Returns:
+            The answer that decides, and what is wrong under it.
+        """
+        with clock.of("judging"):
+            result = compare(ident, case, got, answer)
+            if isinstance(result, Failure) and answer.declared:
+                answer = answer.declared
+                result = compare(ident, case, got, answer)
+        if isinstance(result, Failure):
+            return answer, result
+        if answer.convention:
+            self._deviates[ident].add(answer.convention)
+        return answer, None
 
     def _grade(self, case: Case, got: Any, answer: Answer) -> None:
         """Record scores, and the best grade whose bound holds, for each condition."""
         better = {g: self.expected(case, g) for g in ("blocked", "accurate")}
         grades = {g: getattr(e, answer.quantity) for g, e in better.items()}
+        if answer.convention:
+            grades = {g: a.declared for g, a in grades.items()}
         levels = self.expected(case).conditions
         for row in by_condition(got, {"conforming": answer, **grades}, levels):
             self.memory.recorder.write("accuracy", case=case.id, **row)
@@ -401,18 +439,28 @@ class Trial:
             failure.evidence["input"] = self._format
         self.failures.append(failure)
 
-    def refuses(self, ident: str, call: Callable[[], Any], *types: type[BaseException]) -> str:
-        """Pass if the call raises one of `types` (any Exception if none); return its message."""
+    def refuses(
+        self,
+        ident: str,
+        call: Callable[[], Any],
+        *types: type[BaseException],
+        answered: Callable[[Any], bool] = lambda _: False,
+    ) -> str:
+        """Pass if the call raises one of `types` (any Exception if none); return its message.
+
+        `answered` says of what it returns whether the subject's dialect has it so.
+        """
         wanted = types or (Exception,)
         try:
-            call()
+            got = call()
         except SubjectError as error:
             kind = type(error.error).__name__
             right = isinstance(error.error, wanted)
             names = " or ".join(t.__name__ for t in wanted)
             self.expect(ident, right, f"It raises {kind}, where {names} is right: {error.said}.")
             return str(error.error)
-        self.fail(ident, "It is accepted, and should be refused.", cause=f"{self._case} accepted")
+        why = "It is accepted, and should be refused."
+        self.expect(ident, answered(got), why, cause=f"{self._case} accepted")
         return ""
 
     def report(self) -> str:

@@ -186,12 +186,13 @@ def running(
     rm: float,
     rv: float,
     m: float,
+    correction: int = 1,
 ) -> tuple[float, float]:
     """B for the new running_mean and running_var; m = 1/count for the cumulative average."""
     moments = moments_of(ar, batch)
     if moments is None:
         return inf, inf
-    bessel = batch.n / (batch.n - 1)
+    bessel = batch.n / (batch.n - correction)
     old_mean, old_var = abs(rm) + m * abs(moments.mean), abs(rv) + m * bessel * moments.var
     return (
         m * (moments.tau + ar.tiny) + 4 * ar.u_el * old_mean + ar.tiny,

@@ -107,19 +107,26 @@ def _running_rstd(rm: float, rv: float, eps: float) -> Surd | None:
 
 
 def running(
-    batch: Batch, rm: float, rv: float, momentum: float | None, count: int, fmt: Format
+    batch: Batch,
+    rm: float,
+    rv: float,
+    momentum: float | None,
+    count: int,
+    fmt: Format,
+    correction: int = 1,
 ) -> tuple[float, float]:
-    """New running_mean and running_var, each (1 - m)*old + m*new; needs two values or more.
+    """New running_mean and running_var, each (1 - m)*old + m*new; needs n > correction.
 
     m is `momentum`, or 1/count when it is None, where `count` includes this batch: the
-    cumulative average.  A non-finite batch gives nan for the variance, and for the mean what
-    IEEE arithmetic makes of its non-finite values.
+    cumulative average.  The variance that is tracked is divided by n - correction.  A non-finite
+    batch gives nan for the variance, and for the mean what IEEE arithmetic makes of its
+    non-finite values.
     """
     m = Fraction(1, count) if momentum is None else Fraction(momentum)  # STATS-1, STATS-5
     if not batch.finite:  # STATS-13
         return _blend(rm, _nonfinite_sum(batch.values), m, fmt), nan
-    unbiased = batch.var * batch.n / (batch.n - 1)  # STATS-2
-    return _blend(rm, batch.mean, m, fmt), _blend(rv, unbiased, m, fmt)
+    tracked = batch.var * batch.n / (batch.n - correction)  # STATS-2
+    return _blend(rm, batch.mean, m, fmt), _blend(rv, tracked, m, fmt)
 
 
 def _blend(old: float, new: Fraction | float, m: Fraction, fmt: Format) -> float:

@@ -88,6 +88,8 @@ class BatchNorm1d:
         affine: whether the layer learns a weight and a bias of C numbers each.
         track_running_stats: whether it keeps running statistics and a counter of batches.
         bias: whether an affine layer learns a bias.
+        correction: the variance that is tracked is divided by n - correction: 1 as in PyTorch,
+            0 in dialects that track the biased variance.
         format: format of the layer's own numbers, and of results unless another is asked for.
     """
 
@@ -100,6 +102,7 @@ class BatchNorm1d:
         track_running_stats: bool = True,  # noqa: FBT001, FBT002 - CTOR-4
         *,
         bias: bool = True,  # CTOR-9
+        correction: int = 1,  # STATS-2
         format: Format = FP32,  # noqa: A002 - PARAM-10
     ) -> None:
         """Start with weight 1, bias 0, running_mean 0, running_var 1 and no batch counted."""
@@ -108,6 +111,7 @@ class BatchNorm1d:
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
+        self.correction = correction
         self.format = format
         self.training = True  # CTOR-7
         self.weight: list[float] | None = [1.0] * num_features if affine else None  # PARAM-6
@@ -201,7 +205,7 @@ class BatchNorm1d:
                 for values, rm, rv, w, b in state
             ]
         if self.training:
-            self._track(saved.batches)
+            self.track(saved.batches)
         return [  # TRAIN-1
             channel.forward_train(batch, w, b, self.eps, fmt)
             for batch, w, b in zip(saved.batches, saved.scale, saved.shift, strict=True)
@@ -250,16 +254,21 @@ class BatchNorm1d:
             raise ValueError("a backward pass needs a forward pass before it")
         return self._saved
 
-    def _track(self, batches: list[Batch]) -> None:
-        """Count the batch and move the running statistics, where they are tracked."""
+    def track(self, batches: list[Batch]) -> None:
+        """Count the batch and move the running statistics, where they are tracked.
+
+        `forward` does so in training; another layer may track what this one has seen.
+        """
         rm, rv, count = self.running_mean, self.running_var, self.num_batches_tracked
         if not self.track_running_stats or rm is None or rv is None or count is None:
             return
         self.num_batches_tracked = count = count + 1  # STATS-8
         if not any(batch.n for batch in batches):
             return  # STATS-12
-        rule = (self.momentum, count, self.format)
-        moved = [channel.running(*each, *rule) for each in zip(batches, rm, rv, strict=True)]
+        moved = [
+            channel.running(batch, mean, var, self.momentum, count, self.format, self.correction)
+            for batch, mean, var in zip(batches, rm, rv, strict=True)
+        ]
         self.running_mean = [mean for mean, _ in moved]
         self.running_var = [var for _, var in moved]
 

@@ -469,6 +469,19 @@ class TestVacuity:
         finite_still = bounds.running(ar, batch, 1e-5, 0.0, 1.0, 0.1)
         assert max(finite_still) < inf
 
+    @pytest.mark.parametrize("n", [2, 3, 33, 129])
+    @pytest.mark.parametrize("name", ["normal", "kappa 10", "kappa 1e2"])
+    def test_the_bound_of_a_biased_variance_is_its_own(self, name, n):
+        x, m, rv = data(name, n, np.float32), np.float32(0.1), np.float32(0.75)
+        _, var = two_pass(sequential)(x)
+        ar, batch, rule = arithmetic(FP32, FP32), Batch(x.tolist()), (0.0, float(rv), float(m))
+        _, exact = channel.running(batch, *rule, 1, FP64, correction=0)
+        _, bound = bounds.running(ar, batch, 1e-5, *rule, correction=0)
+        factor = np.float32(n / (n - 1))
+        got, unbiased = ((1 - m) * rv + m * v for v in (var, var * factor))
+        assert accepts(FP32, float(got), exact, bound)
+        assert not accepts(FP32, float(unbiased), exact, bound)
+
     def test_running_statistics_of_what_is_not_finite_have_no_bound(self):
         ar = arithmetic(FP32, FP32)
         assert bounds.running(ar, Batch([inf, 1.0]), 1e-5, 0.0, 1.0, 0.1) == (inf, inf)

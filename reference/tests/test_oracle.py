@@ -102,6 +102,24 @@ class TestRunningStatistics:
         assert (bn.running_mean, bn.running_var) == ([6.5], [3.5])  # unbiased variance: 2
         assert bn.num_batches_tracked == 1
 
+    def test_correction_zero_tracks_the_biased_variance_and_changes_nothing_else(self):
+        x = [[1.0, 3.0, 8.0], [0.0, 0.5, 7.0]]
+        layers = [BatchNorm1d(2, momentum=m, correction=0, format=FP64) for m in (0.25, None)]
+        for bn, weight in zip(layers, (0.25, 1.0), strict=True):
+            bn.running_var = [4.0, 8.0]
+            usual = BatchNorm1d(2, momentum=bn.momentum, format=FP64)
+            assert bn.forward_channels(x) == usual.forward_channels(x)
+            assert bn.running_mean == usual.running_mean
+            olds = zip((4.0, 8.0), map(Batch, x), strict=True)
+            exact = [Fraction((1 - weight) * old) + Fraction(weight) * q.var for old, q in olds]
+            assert bn.running_var == list(map(float, exact))
+
+    def test_a_layer_tracks_what_another_has_seen(self):
+        seen, other = BatchNorm1d(2), BatchNorm1d(2)
+        seen.forward(X)
+        other.track(seen.batches)
+        assert other.buffers() == seen.buffers()
+
     def test_cumulative_average_replaces_the_start_and_then_averages(self):
         bn = BatchNorm1d(1, momentum=None, format=FP64)
         bn.running_mean, bn.running_var = [100.0], [100.0]

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance.checks.common import MODES, drawn, requirement, unchanged
+from bn1d_conformance.checks.common import MODES, drawn, equal, requirement, unchanged
 from bn1d_conformance.checks.test_eval import full
-from bn1d_conformance.subject import Config, SubjectError
+from bn1d_conformance.subject import Config, State, SubjectError
 
 if TYPE_CHECKING:
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Trial
+    from bn1d_conformance.trial import Guard, Trial
 
 
 def _zeros(trial: Trial, *size: int) -> Array:
@@ -63,6 +63,7 @@ def test_channels_with_half_the_state(
         trial.refuses("INPUT-2", lambda: layer.forward(x))
 
 
+BIASES = (0.5, -2.0, 3.0)
 ONE = pytest.mark.parametrize("size", [(1, 3), (1, 3, 1)], ids=["2d", "3d"])
 
 
@@ -73,11 +74,28 @@ ONE = pytest.mark.parametrize("size", [(1, 3), (1, 3, 1)], ids=["2d", "3d"])
 )
 def test_one_value(trial: Trial, size: tuple[int, ...], options: dict[str, Any]) -> None:
     """Refused in training, in every configuration."""
-    config = Config(3, **options)
+    config = Config(3, **options, format=trial.format)
     trial.require(*config.needs)
+    x = _zeros(trial, *size) + 1
+    has_bias = config.affine and trial.has("weights")
+    bias = np.array(BIASES if has_bias else [0] * 3, x.dtype)
     with trial.case(f"{size} {options or ''}"):
-        layer = trial.build(config)
-        trial.refuses("INPUT-3", lambda: layer.forward(_zeros(trial, *size) + 1), ValueError)
+        layer = trial.build(config, State(bias=bias) if has_bias else None)
+        trial.refuses(
+            "INPUT-3",
+            lambda: layer.forward(x),
+            ValueError,
+            answered=lambda y: trial.excused(
+                "INPUT-3", "single_value", lambda value: _gives(value, layer, x, y, bias)
+            ),
+        )
+
+
+def _gives(value: str, layer: Guard, x: Array, y: Array, bias: Array) -> bool:
+    """Whether y, the answer to one value per channel, is what the dialect says."""
+    if value == "bias":  # of zeros, where nobody rounds
+        return equal(layer.forward(0 * x), bias.reshape(x.shape))
+    return equal(y, x if value == "input" else np.nan * x)
 
 
 @requirement("INPUT-4")

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from bn1d_conformance import device
+from bn1d_conformance import device, dialect
 from bn1d_conformance.subject import COUNTER, ROLES
 from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.process import GRACE, LostError, Process
@@ -170,6 +170,8 @@ def misfit(hello: Hello, device: str) -> tuple[str, str] | None:
             f"The worker gives a name to {unknown[0][:60]!r}, which no layer has.",
             f"There are {', '.join((*ROLES, COUNTER))}.",
         )
+    if fault := dialect.misfit(hello.dialect or {}):
+        return fault
     if device not in ("cpu", (hello.device or "").partition(" ")[0]):
         return (
             f"The worker computes on {(hello.device or 'cpu')[:60]}, and not on {device}.",
