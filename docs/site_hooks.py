@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
-from bn1d_conformance import site, site_bugs
+from bn1d_conformance import porting, site, site_bugs
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -31,17 +31,19 @@ log = get_plugin_logger("third-party")
 
 
 def drawn_pages() -> dict[str, str]:
-    """Return the Markdown of the spec, the bugs and the published results, by path."""
+    """Return the Markdown of the spec, the bugs, the results and the porting guide, by path."""
     files = sorted((ROOT / "conformance" / "results").glob("*.json"))
     published = {f.stem: json.loads(f.read_text("utf-8")) for f in files}
     spec = site.spec_pages(published)
-    return {**spec, **site_bugs.pages(), **site.result_pages(published)}
+    guides = porting.pages(published)
+    return {**spec, **site_bugs.pages(), **site.result_pages(published), **guides}
 
 
 def on_config(config: MkDocsConfig) -> None:
     """Put the drawn pages into the navigation."""
     for section in config.nav or []:
-        for title, folder in {"Spec": "spec/", "Bugs": "bugs/", "Results": "results/"}.items():
+        for title in ("Spec", "Bugs", "Results", "Porting"):
+            folder = f"{title.lower()}/"
             if title in section:
                 section[title] = [path for path in drawn_pages() if path.startswith(folder)]
 

@@ -202,6 +202,29 @@ def list_command() -> None:
 
 
 @app.command()
+def porting(
+    old: Annotated[Path, typer.Argument(metavar="FROM.json", help="Of bn1d run --json.")],
+    new: Annotated[Path, typer.Argument(metavar="TO.json", help="The same, of another subject.")],
+) -> None:
+    """Print what differs between two subjects by convention, and code that converts."""
+    from bn1d_conformance import porting as guide  # noqa: PLC0415
+    from bn1d_conformance import results  # noqa: PLC0415
+    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+
+    sides = []
+    for file in (old, new):
+        try:
+            sides.append(guide.side_of(results.load(file)))
+        except results.ResultsError as error:
+            wrong_use(str(error))
+        except TargetError as error:
+            wrong_use(f"{file}: {error}", error.hint)
+        except (LookupError, TypeError, ValueError, AttributeError):
+            wrong_use(f"{file} is not as the schema of results files says.")
+    typer.echo(guide.script(*sides))
+
+
+@app.command()
 def repro(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="Of bn1d run --json.")],
     case: Annotated[
