@@ -171,6 +171,7 @@ def _load(config: pytest.Config) -> Memory | None:
         dialect=dict(subject.dialect),
         language=getattr(subject, "language", "Python"),
         homepage=getattr(subject, "homepage", ""),
+        device=getattr(subject, "device_name", ""),
     )
     option = config.getoption
     return Memory(

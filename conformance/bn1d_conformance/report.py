@@ -90,6 +90,7 @@ def show(result: Result, saved: Path | None, *, timings: bool = False) -> None:
     _headline(console, result)
     _diagnoses(console, result)
     _errors(console, result)
+    _halted(console, result)
     console.print(_areas(result))
     _counts(console, result)
     _seed(console, result["options"])
@@ -128,6 +129,12 @@ def _errors(console: Console, result: Result) -> None:
     for row in result["errors"][:3]:
         said = printable(row["said"])
         console.print(Text(f"\nThe kit itself failed in {row['nodeid']}: {said}", "yellow"))
+
+
+def _halted(console: Console, result: Result) -> None:
+    if stages := [printable(stage) for stage in result.get("halted", [])]:
+        line = f"\nGiven up, after too many lost processes: {', '.join(stages)}."
+        console.print(Text(line, "yellow"))
 
 
 def _areas(result: Result) -> Table:

@@ -27,17 +27,9 @@ VERDICTS = (
 )  # fmt: skip
 FAILING = ("fail", "crash", "timeout")
 #: Modules that have no say in a verdict, and none in the suite's hash.
-OUTSIDE = {
-    "site.py",
-    "markup.py",
-    "report.py",
-    "cli.py",
-    "cli_vectors.py",
-    "cli_wire.py",
-    "console.py",
-    "smoke.py",
-}
-DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage")
+OUTSIDE = {"site.py", "markup.py", "report.py", "cli.py", "cli_vectors.py", "console.py"}
+OUTSIDE |= {"bn1d_worker.py", "cli_wire.py", "smoke.py", "template.py"}  # for writers of workers
+DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
 KEPT = 5  # failures of one requirement that the file keeps in full
 Result = dict[str, Any]
 
@@ -64,7 +56,7 @@ class Tally:
             "calls": {},
         }
         self.refused: Mapping[str, Any] | None = None
-        self.halted = False
+        self.halted: set[str] = set()
         self.ended = self.begun = 0
         for event in events:
             getattr(self, "_on_" + event["e"], lambda _: None)(event)
@@ -119,8 +111,8 @@ class Tally:
         for ident in event["requirements"]:
             self.marks[ident].add(event["verdict"])
 
-    def _on_halted(self, _: Mapping[str, Any]) -> None:
-        self.halted = True
+    def _on_halted(self, event: Mapping[str, Any]) -> None:
+        self.halted.add(event["stage"])
 
     def _on_spent(self, event: Mapping[str, Any]) -> None:
         self.spent.update(event["seconds"])
@@ -168,12 +160,13 @@ def build(
         },
         "environment": environment(),
         "options": dict(options),
-        "verdict": _overall(rows, complete=complete, halted=tally.halted),
+        "verdict": _overall(rows, complete=complete, halted=bool(tally.halted)),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
         "diagnoses": diagnose(failing, tally.held),
         "accuracy": accuracy(tally.accuracy),
         "errors": tally.errors,
+        "halted": sorted(tally.halted),
         "timings": {k: round(v, 3) for k, v in sorted(tally.spent.items())},
         "seconds": round(seconds, 3),
     }

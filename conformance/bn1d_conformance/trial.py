@@ -165,9 +165,10 @@ class Memory:
         Raises:
             UnaskedError: if it has.
         """
-        replaces = getattr(self.subject, "replaces", False)
-        most = REPLACED_IN_STAGE if replaces else LOST_IN_STAGE
-        if self.lost[stage] >= most or self.lost.total() >= LOST_IN_ALL:
+        worker: Any = self.subject
+        most = REPLACED_IN_STAGE if hasattr(worker, "is_gone") else LOST_IN_STAGE
+        too_often = self.lost[stage] >= most or self.lost.total() >= LOST_IN_ALL
+        if too_often or getattr(worker, "is_gone", False):
             self.recorder.write("halted", stage=stage)
             raise UnaskedError(f"{stage} has ended the process too often")
         self.doing = stage
