@@ -162,9 +162,13 @@ class TorchLayer:
         if grad:
             self.x.requires_grad_()
             self.module.zero_grad(set_to_none=True)
-        self.y = self.module(self.x)
+        self.y = self.call(self.x)
         stage = "forward in training" if self.module.training else "forward in evaluation"
         return to_array(self.y, stage)
+
+    def call(self, x: torch.Tensor) -> Any:
+        """Pass `x` through the module, as its user does."""
+        return self.module(x)
 
     def given(self) -> Array:
         """The memory that the last forward pass was given, as it is now."""
