@@ -266,7 +266,8 @@ def test_slot_can_be_filled(trial: Trial) -> None:
         )
         layer.forward(case.x)
         for role in ("weight", "bias"):
-            _assign(trial, layer.module, role, getattr(case.state, role))
+            value = getattr(case.state, role)
+            layer.call(f"assigning {role}", _assign, trial, layer.module, role, value)
         trial.compare("PARAM-13", layer.forward(case.x), trial.expected(case).y, case)
         listed = [n for n, _ in layer.module.named_parameters()]
         trial.expect("PARAM-13", len(listed) == 2, f"parameters() lists {listed}.")

@@ -178,7 +178,8 @@ def test_without_gradients(trial: Trial, how: str) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         if how == "frozen":
-            layer.module.requires_grad_(False)
+            for parameter in layer.module.parameters():
+                parameter.requires_grad_(False)
             layer.forward(case.x)
         else:
             with getattr(trial.torch, how)():
