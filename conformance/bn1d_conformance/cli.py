@@ -44,7 +44,9 @@ def _root(
 
 @app.command("run")
 def run_command(  # noqa: PLR0913 - one parameter an option of the command line
-    target: Annotated[str, typer.Argument(help="module:attr or path/file.py:attr")],
+    target: Annotated[
+        str, typer.Argument(help="module:attr, path/file.py:attr or a name such as torch-script")
+    ],
     *,
     device: Annotated[str, typer.Option(help="Where the subject computes.")] = "cpu",
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
@@ -69,9 +71,15 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one check may take.")
     ] = 30.0,
+    expect: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="What is known to fail, and why.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update-expectations", help="Bring that file up to date.")
+    ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
-    """Judge TARGET: a torch.nn.Module class, a plain class, or a function."""
+    """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name."""
     from bn1d_conformance import plugin  # noqa: PLC0415
     from bn1d_conformance.run import Options  # noqa: PLC0415
 
@@ -85,9 +93,12 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         names=tuple(map(_pair, names or ())),
         seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
+        expect=str(expect or ""),
     )
-    result = console.judge(options, json, timings=timings)
-    raise typer.Exit(console.EXIT[result["verdict"]])
+    if update and not expect:
+        wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
+    result = console.judge(options, json, timings=timings, update=update)
+    raise typer.Exit(console.exit_code(result))
 
 
 def _profile(name: str) -> str:

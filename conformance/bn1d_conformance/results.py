@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import __version__
 from bn1d_conformance.diagnosis import diagnose
+from bn1d_conformance.expectations import Applied
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Tally:
         self.failed: Counter[str] = Counter()
         self.failures: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.held: dict[str, set[str]] = {}
+        self.seen: dict[str, dict[str, bool]] = defaultdict(dict)
         self.seconds: Counter[str] = Counter()
         self.marks: dict[str, set[str]] = defaultdict(set)
         self.subject: dict[str, Any] = {}
@@ -77,9 +79,14 @@ class Tally:
         self.cases[ident] += 1
         self.failed[ident] += not event["passed"]
         self.failures[ident] += event["failures"]
+        self._sees(ident, event["case"], ok=event["passed"])
         formats = self.held.setdefault(ident, set())
         if event["passed"] and event["format"]:
             formats.add(event["format"])
+
+    def _sees(self, ident: str, case: str, *, ok: bool) -> None:
+        """A case that several checks judge holds if it does for all of them."""
+        self.seen[ident][case] = ok and self.seen[ident].get(case, True)
 
     def _on_skip(self, event: Mapping[str, Any]) -> None:
         for ident in event["requirements"]:
@@ -99,6 +106,7 @@ class Tally:
             self.marks[ident].add(event["verdict"])
             self.cases[ident] += 1
             self.failed[ident] += 1
+            self._sees(ident, event["case"], ok=False)
             self.failures[ident].append(
                 {k: event[k] for k in ("case", "message", "cause", "says")}
             )
@@ -127,7 +135,12 @@ class Tally:
 
 
 def build(
-    tally: Tally, options: Mapping[str, Any], *, complete: bool, seconds: float = 0.0
+    tally: Tally,
+    options: Mapping[str, Any],
+    *,
+    complete: bool,
+    expected: Applied = Applied(),  # noqa: B008 - frozen
+    seconds: float = 0.0,
 ) -> Result:
     """Make the results document of a run.
 
@@ -135,10 +148,13 @@ def build(
         tally: what was seen.
         options: the run's, as they were given.
         complete: whether every item that was asked for has ended.
+        expected: the entries of an expectations file that take part, and what they met.
         seconds: wall time of the whole run.
     """
-    rows = {i: _row(tally, i) for i in spec.requirements()}
-    failing = {i: tally.failures[i] for i, row in rows.items() if row["verdict"] in FAILING}
+    rows = {i: _row(tally, i, expected) for i in spec.requirements()}
+    failing = {
+        i: _unexpected(tally, i, expected) for i, row in rows.items() if row["verdict"] in FAILING
+    }
     counts = Counter(row["verdict"] for row in rows.values())
     return {
         "schema_version": SCHEMA_VERSION,
@@ -153,6 +169,7 @@ def build(
         "verdict": _overall(rows, complete=complete),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
+        "expectations": expected.rows(),
         "diagnoses": diagnose(failing, tally.held),
         "accuracy": accuracy(tally.accuracy),
         "errors": tally.errors,
@@ -161,18 +178,24 @@ def build(
     }
 
 
-def _row(tally: Tally, ident: str) -> dict[str, Any]:
+def _row(tally: Tally, ident: str, expected: Applied) -> dict[str, Any]:
     failures = [
         {k: f[k] for k in ("case", "message", "cause", "evidence")} for f in tally.failures[ident]
     ]
     return {
         "level": spec.requirements()[ident].level,
-        "verdict": tally.verdict(ident),
+        "verdict": expected.verdict(ident, tally.verdict(ident)),
         "cases": tally.cases[ident],
         "failed": tally.failed[ident],
         "failures": failures[:KEPT],
         "seconds": round(tally.seconds[ident], 4),
     }
+
+
+def _unexpected(tally: Tally, ident: str, expected: Applied) -> list[dict[str, Any]]:
+    """The failures that no entry is about: what there is to diagnose."""
+    covered = expected.covered(ident)
+    return [f for f in tally.failures[ident] if f["case"] not in covered]
 
 
 def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from bn1d_conformance import offer, records, results
+from bn1d_conformance import expectations, offer, records, results
 from bn1d_conformance.subject import TargetError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ class Options:
         names: --map, as `weight=gamma`.
         seed: of the random cases.
         timeout: seconds that one item may take.
+        expect: --expect, the path of an expectations file; "" for none.
     """
 
     target: str
@@ -65,6 +66,7 @@ class Options:
     names: tuple[str, ...] = ()
     seed: int = 0
     timeout: float = 30.0
+    expect: str = ""
 
 
 class Progress(Protocol):
@@ -168,13 +170,22 @@ class Silent:
         """Nothing to say."""
 
 
-def run(options: Options, progress: Progress | None = None) -> results.Result:
+def run(
+    options: Options, progress: Progress | None = None, *, update: bool = False
+) -> results.Result:
     """Judge a target and return the results document.
+
+    Args:
+        options: what is asked for.
+        progress: what follows the run.
+        update: whether to bring the expectations file up to date before it is applied.
 
     Raises:
         TargetError: if the target can't be judged at all.
+        ExpectationsError: if the expectations file is none.
     """
     start = time.perf_counter()
+    expected = _expected(options, update=update)
     with tempfile.TemporaryDirectory(prefix="bn1d-") as name:
         folder = Path(name)
         parent = Parent(folder, progress or Silent(), options.jobs)
@@ -185,11 +196,42 @@ def run(options: Options, progress: Progress | None = None) -> results.Result:
     stopped = options.fail_fast and bool(tally.failures)
     complete = parent.expected > 0 and (len(parent.ended) == parent.expected or stopped)
     complete = complete and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    result = results.build(tally, asdict(options), complete=complete)
+    applied = _apply(options, expected, tally, complete=complete, update=update)
+    result = results.build(tally, asdict(options), complete=complete, expected=applied)
     now = time.perf_counter()
     result["timings"]["reporting"] = round(now - ended, 3)
     result["seconds"] = round(now - start, 3)
     return result
+
+
+def _expected(options: Options, *, update: bool) -> list[expectations.Expectation]:
+    """The entries of the file; of one that an update will make, none."""
+    path = Path(options.expect)
+    if not options.expect or (update and not path.exists()):
+        return []
+    return expectations.load(path)
+
+
+def _apply(
+    options: Options,
+    expected: list[expectations.Expectation],
+    tally: results.Tally,
+    *,
+    complete: bool,
+    update: bool,
+) -> expectations.Applied:
+    """Compare what was expected with what was seen; with `update`, make it the same before."""
+    whole = complete and not options.select and not options.fail_fast
+    known = expectations.facts(asdict(options), tally.subject["version"])
+
+    def applied() -> expectations.Applied:
+        active = tuple(e for e in expected if e.holds(known))
+        return expectations.Applied(active, tally.seen, whole)
+
+    if update:
+        expected = expectations.refreshed(expected, known, applied())
+        expectations.write(expected, Path(options.expect))
+    return applied()
 
 
 def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:

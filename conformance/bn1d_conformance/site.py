@@ -65,6 +65,7 @@ def result_page(result: Result) -> str:
     parts = (
         _headline(result),
         _diagnoses(result),
+        _expectations(result),
         _by_area(result),
         _accuracy(result),
         _circumstances(result),
@@ -152,14 +153,17 @@ def _subject_link(name: str, result: Result, folder: str, ident: str = "") -> st
 
 
 def _results_index(published: Published) -> str:
-    head = ["Subject", "Verdict", "Diverge", "Not covered", "Pass", "Total", "Grade"]
+    head = ["Subject", "Verdict", "Diverge", "Expected", "Not covered", "Pass", "Total", "Grade"]
     rows = [_result_row(name, result) for name, result in published.items()]
     return f"""# Published results
 
 One page for each published results file, drawn from it: what was judged, with which versions, on
 which machine; every requirement with its verdict; and what is wrong, if something is.
 
-{table(head, rows, "  rrrr")}
+{table(head, rows, "  rrrrr")}
+
+Expected are failures that an [expectations file](../judge.md#in-ci) declares, with the reason of
+each on the subject's page; a subject without any other conforms.
 
 [Judge yours](../judge.md) the same way.
 """
@@ -175,11 +179,12 @@ def _result_row(name: str, result: Result) -> list[str]:
     ]
 
 
-def _sums(result: Result) -> tuple[int, int]:
-    """How many requirements diverge, and how many were not judged, or not to an end."""
+def _sums(result: Result) -> tuple[int, int, int]:
+    """How many requirements diverge, do so as declared, and were not judged, or not to an end."""
     verdicts = Counter(str(row["verdict"]) for row in result["requirements"].values())
     diverging = sum(n for verdict, n in verdicts.items() if TONES.get(verdict) == "bad")
-    return diverging, sum(verdicts[v] for v in ("not-applicable", "not-run", "error"))
+    uncovered = sum(verdicts[v] for v in ("not-applicable", "not-run", "error"))
+    return diverging, verdicts["expected-fail"], uncovered
 
 
 def _headline(result: Result) -> str:
@@ -196,9 +201,13 @@ under version {literal(kit["spec_version"])} of the spec."""
 
 
 def _count(result: Result) -> str:
-    diverging, uncovered = _sums(result)
+    diverging, expected, uncovered = _sums(result)
     passed, total = (number(result["counts"][k]) for k in ("pass", "total"))
-    return f"{diverging} diverge, {uncovered} not covered, {passed} pass, of {total} requirements."
+    declared = f"{expected} diverge as declared, " if expected else ""
+    return (
+        f"{diverging} diverge, {declared}{uncovered} not covered, {passed} pass, "
+        f"of {total} requirements."
+    )
 
 
 def _diagnoses(result: Result) -> str:
@@ -216,6 +225,24 @@ def _diagnosis(place: int, row: Mapping[str, Any]) -> str:
         f"The same explains {', '.join(folded)}." if folded else "",
     ]
     return "  \n    ".join(filter(None, lines))
+
+
+def _expectations(result: Result) -> str:
+    if not result["expectations"]:
+        return ""
+    rows = [_expectation(row) for row in result["expectations"]]
+    return f"""## Known deviations
+
+Declared in {code(result["options"]["expect"])}, with reasons.
+
+{table(["About", "Reason", "Outcome"], rows)}"""
+
+
+def _expectation(row: Mapping[str, Any]) -> list[str]:
+    about = [link(row["requirement"], SPEC)] if row["requirement"] else []
+    about += [code(row["case"])] if row["case"] else []
+    reason = literal(row["reason"]) + (f"<br>{code(row['url'])}" if row["url"] else "")
+    return [" ".join(about), reason, literal(row["outcome"])]
 
 
 def _by_area(result: Result) -> str:
@@ -290,6 +317,7 @@ def _command(options: Mapping[str, Any]) -> str:
     words += ["--seed", options["seed"]] if drawn else []
     words += [word for pair in options["names"] for word in ("--map", pair)]
     words += ["-k", options["select"]] if options["select"] else []
+    words += ["--expect", options["expect"]] if options["expect"] else []
     words += ["--fail-fast"] if options["fail_fast"] else []
     line = " ".join(shlex.quote(str(word)) for word in words)
     return "".join(c if c.isprintable() else " " for c in line)

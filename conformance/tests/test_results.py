@@ -298,8 +298,8 @@ FAILURE = {"case": "c", "message": "m", "cause": "", "says": "", "evidence": {}}
 
 def judged(*, passed, ident="STATS-1"):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    judged = {"requirement": ident, "format": "fp32", "passed": passed, "failures": failures}
-    return ("judged", judged)
+    about = {"requirement": ident, "case": "c", "format": "fp32"}
+    return ("judged", {**about, "passed": passed, "failures": failures})
 
 
 def skipped(verdict):

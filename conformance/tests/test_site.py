@@ -69,10 +69,20 @@ def result():
             "names": ["weight=gamma"],
             "seed": 0,
             "timeout": 30.0,
+            "expect": "known.toml",
         },
         "verdict": "diverges",
         "counts": {"total": len(rows), "pass": len(rows) - 1, "fail": 1},
         "requirements": rows,
+        "expectations": [
+            {
+                "requirement": "EVAL-1",
+                "case": "A1/*",
+                "reason": "It is known.",
+                "url": "https://example.org/known",
+                "outcome": "not-asked",
+            }
+        ],
         "diagnoses": [
             {
                 "requirement": "STATS-2",
