@@ -159,8 +159,10 @@ def judge_backend(session: nox.Session, name: str) -> None:
     expect = ("--expect", known) if (ROOT / known).exists() else ()
     options = (*backend.options, *expect, "--json", f"conformance/results/{name}.json")
     command = (str(programs(session, backend) / "bn1d"), "run", backend.target)
+    kept = {"TORCHINDUCTOR_CACHE_DIR": str(ROOT / ".nox" / "inductor")}  # minutes of compiling
     codes = [0] if expect else [0, 1]  # that it diverges is a result, unless it says how it does
-    session.run(*command, *options, *session.posargs, external=True, success_codes=codes)
+    words = (*command, *options, *session.posargs)
+    session.run(*words, env=kept, external=True, success_codes=codes)
 
 
 def register(name: str, backend: Backend) -> None:

@@ -23,6 +23,7 @@ from bn1d_conformance.markup import (
     prose,
     table,
     verdict_badge,
+    web,
 )
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_reference import SPEC_VERSION, spec
@@ -241,7 +242,7 @@ Declared in {code(result["options"]["expect"])}, with reasons.
 def _expectation(row: Mapping[str, Any]) -> list[str]:
     about = [link(row["requirement"], SPEC)] if row["requirement"] else []
     about += [code(row["case"])] if row["case"] else []
-    reason = literal(row["reason"]) + (f"<br>{code(row['url'])}" if row["url"] else "")
+    reason = literal(row["reason"]) + (f"<br>{web(row['url'])}" if row["url"] else "")
     return [" ".join(about), reason, literal(row["outcome"])]
 
 

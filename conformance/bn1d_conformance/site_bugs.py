@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bn1d_conformance.binding import checks
 from bn1d_conformance.bugs import bugs, caught_by, reports
-from bn1d_conformance.markup import code, link, literal, prose, table
+from bn1d_conformance.markup import ADDRESS, code, link, literal, prose, table, web
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from bn1d_conformance.bugs import Bug
 
 SPEC = "../spec/"  # from a drawn page
-ADDRESS = re.compile(r"https://[a-z0-9./-]+")
 
 
 def pages() -> dict[str, str]:
@@ -84,7 +82,7 @@ def _report(bug: Bug) -> list[str]:
 def _where(text: str) -> str:
     """A place, with a link to each report; a repository is named once."""
     if ADDRESS.fullmatch(text):
-        return f"[{literal(text)}]({text})"
+        return web(text)
     links: list[str] = []
     for repository, kind, number in reports(text):
         said = f"#{number}" if kind == "issues" else f"PR {number}"

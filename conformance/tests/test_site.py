@@ -26,6 +26,7 @@ DOCS = ROOT / "docs"
 FILES = ROOT.glob("conformance/results/*.json")
 PUBLISHED = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 JUDGED = [i for i, r in spec.requirements().items() if r.area in ("STATS", "EVAL")]
+QUICK = {"torch-compile"}  # every configuration of which goes through a C++ compiler
 SAID = "running_var[0] is 1, where 2 is right."
 WRONG = {"case": "A1/fp32", "message": SAID, "cause": "", "evidence": {}}
 
@@ -288,6 +289,7 @@ def test_the_command_makes_the_same_run(result):
     assert shlex.split(command) == [
         *("bn1d", "run", "my file.py:Layer", "--device", "cpu", "--profile", "deep"),
         *("--timeout", "30.0", "--seed", "7", "--map", "weight=gamma", "-k", "a and b"),
+        *("--expect", "known.toml"),
     ]
 
 
@@ -296,9 +298,32 @@ def test_published_results_are_of_this_spec(name):
     result = PUBLISHED[name]
     assert result["kit"]["spec_version"] == SPEC_VERSION
     assert list(result["requirements"]) == list(spec.requirements())
-    assert result["options"]["profile"] == "full"
+    assert result["options"]["profile"] == ("quick" if name in QUICK else "full")
     assert result["options"]["target"].replace(":", ".") == name
     assert site.result_page(result)
+
+
+def test_known_deviations_stand_on_the_page_with_their_reasons(result):
+    result["requirements"]["EVAL-1"]["verdict"] = "expected-fail"
+    page = site.result_page(result)
+    text = "".join(Structure(page).text)
+    assert "1 diverge, 1 diverge as declared, 0 not covered" in text
+    assert "## Known deviations" in page
+    assert "It is known." in text
+    links = [dict(attrs)["href"] for tag, attrs in Structure(page).tags if tag == "a"]
+    assert "https://example.org/known" in links
+    assert shlex.join(["--expect", "known.toml"]) in page
+    row = next(
+        r
+        for r in site.result_pages({"mine": result})["results/index.md"].splitlines()
+        if "mine.md" in r
+    )
+    assert [cell.strip() for cell in row.split("|")][3:5] == ["1", "1"]
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.b/(c)", "https://a b", "x"])
+def test_an_address_that_is_not_plain_is_no_link(url):
+    assert "](" not in markup.web(url)
 
 
 def test_the_result_of_pytorch_is_published_and_listed():

@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 import torch
+import torch._inductor.config
 
 from bn1d_conformance.adapters.torch_script import Wrapped
 
@@ -26,7 +27,8 @@ class Compiled(Wrapped):
     wrapper = "torch.compile"
 
     def __init__(self, request: Request) -> None:
-        """Compile at the first pass; what it can't compile is an error, and never eager's."""
+        """Compile at the first pass, in this process: it is one of several already."""
         torch._dynamo.config.recompile_limit = LIMIT  # noqa: SLF001 - where PyTorch documents it
         torch._dynamo.config.accumulated_recompile_limit = LIMIT  # noqa: SLF001 - the same
-        super().__init__(functools.partial(torch.compile, dynamic=True, fullgraph=True), request)
+        torch._inductor.config.compile_threads = 1  # noqa: SLF001 - the same
+        super().__init__(functools.partial(torch.compile, dynamic=True), request)
