@@ -101,6 +101,13 @@ class Applied:
     seen: Seen = field(default_factory=dict)
     whole: bool = True
 
+    @classmethod
+    def of(
+        cls, entries: Sequence[Expectation], known: Mapping[str, str], seen: Seen, *, whole: bool
+    ) -> Applied:
+        """Take the entries whose conditions hold of these facts."""
+        return cls(tuple(e for e in entries if e.holds(known)), seen, whole)
+
     def outcome(self, entry: Expectation) -> str:
         """What became of an entry."""
         held = [
@@ -211,17 +218,10 @@ def _condition(when: Any, where: str) -> dict[str, tuple[str, ...]]:
     return checked
 
 
-def refreshed(
-    entries: Sequence[Expectation], known: Mapping[str, str], applied: Applied
-) -> list[Expectation]:
-    """Return the entries that are not out of date, and one for each failure that has none.
-
-    Args:
-        entries: all of the file's.
-        known: the facts of the run; an entry whose condition does not hold is left alone.
-        applied: those whose condition does.
-    """
-    kept = [e for e in entries if not e.holds(known) or applied.outcome(e) not in OUT_OF_DATE]
+def refreshed(entries: Sequence[Expectation], applied: Applied) -> list[Expectation]:
+    """Return the entries of a file that are not out of date, and one for each other failure."""
+    stale = [e for e in applied.entries if applied.outcome(e) in OUT_OF_DATE]
+    kept = [e for e in entries if e not in stale]
     return [*kept, *(Expectation(ident) for ident in applied.seen if applied.unexpected(ident))]
 
 

@@ -33,7 +33,7 @@ RECORDER = pytest.StashKey[Recorder]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of both doors; `--bn1d-records` is for `bn1d run`."""
     group = parser.getgroup("bn1d", "BatchNorm1d conformance")
-    group.addoption("--bn1d-subject", metavar="TARGET", help="module:attr or path/file.py:attr")
+    group.addoption("--bn1d-subject", metavar="TARGET", help="as for bn1d run")
     group.addoption("--bn1d-profile", choices=PROFILES, default="full", help="how much to try")
     group.addoption("--bn1d-seed", type=int, help="of the random cases; a new one in deep, else 0")
     group.addoption("--bn1d-device", default="cpu", help="where the subject computes")

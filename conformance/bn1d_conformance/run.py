@@ -45,7 +45,7 @@ class Options:
     """What `bn1d run` is asked for; the defaults are the command's.
 
     Attributes:
-        target: `module:attr` or `path/file.py:attr`.
+        target: `module:attr`, `path/file.py:attr` or a name.
         device: where the subject computes.
         profile: "quick", "full" or "deep".
         fail_fast: stop at the first item that fails.
@@ -223,15 +223,12 @@ def _apply(
     """Compare what was expected with what was seen; with `update`, make it the same before."""
     whole = complete and not options.select and not options.fail_fast
     known = expectations.facts(asdict(options), tally.subject["version"])
-
-    def applied() -> expectations.Applied:
-        active = tuple(e for e in expected if e.holds(known))
-        return expectations.Applied(active, tally.seen, whole)
-
-    if update:
-        expected = expectations.refreshed(expected, known, applied())
-        expectations.write(expected, Path(options.expect))
-    return applied()
+    applied = expectations.Applied.of(expected, known, tally.seen, whole=whole)
+    if not update:
+        return applied
+    entries = expectations.refreshed(expected, applied)
+    expectations.write(entries, Path(options.expect))
+    return expectations.Applied.of(entries, known, tally.seen, whole=whole)
 
 
 def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
@@ -242,7 +239,7 @@ def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
         logs = sorted(folder.glob("gw*.log"))
         _, how = _cause_of_death(logs[-1]) if logs else ("", "ended the process")
         raise TargetError(
-            f"Importing {options.target.rpartition(':')[0]} {how}.",
+            f"Importing {options.target.rpartition(':')[0] or options.target} {how}.",
             "The module must be importable without side effects of this kind.",
         )
     if options.select and not tally.begun:

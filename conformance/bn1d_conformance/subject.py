@@ -198,7 +198,7 @@ class Request:
     """What the user asked to be judged, and how to get at it.
 
     Attributes:
-        target: `module:attr` or `path/file.py:attr`.
+        target: `module:attr`, `path/file.py:attr` or a name of the group bn1d.subjects.
         device: a name the subject's framework knows, such as "cpu" or "cuda".
         names: the user's `--map`, from the spec's names to the subject's.
     """

@@ -254,15 +254,16 @@ def test_an_update_drops_what_is_out_of_date_and_adds_what_fails():
     passes, unheard = Expectation("STATS-2", reason="r"), Expectation(case="z", reason="r")
     elsewhere = Expectation("STATS-2", reason="r", when={"device": ("cpu",)})
     entries = [met, passes, unheard, elsewhere]
-    active = Applied(entries[:3], seen)
-    assert expectations.refreshed(entries, FACTS, active) == [
+    active = Applied.of(entries, FACTS, seen, whole=True)
+    assert active.entries == (met, passes, unheard)
+    assert expectations.refreshed(entries, active) == [
         met,
         elsewhere,
         Expectation("STATS-1", reason=expectations.TODO),
         Expectation("EVAL-1", reason=expectations.TODO),
     ]
-    part = Applied(entries[:3], seen, whole=False)
-    assert expectations.refreshed(entries, FACTS, part)[:4] == entries
+    part = Applied.of(entries, FACTS, seen, whole=False)
+    assert expectations.refreshed(entries, part)[:4] == entries
 
 
 @pytest.fixture(scope="module")
