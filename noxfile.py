@@ -128,6 +128,7 @@ BACKENDS = {
     "torch-compile": Backend(  # hundreds of kernels go through a C++ compiler
         "torch-compile", "torch.compile of the layer", ("--profile", "quick", "--timeout", "600")
     ),
+    "torch-aot": Backend("torch-aot", "torch.compile of the layer, without code generation"),
     "torch-functional": Backend("torch-functional", "torch.nn.functional.batch_norm"),
     "torch-batch-norm": Backend("torch-batch-norm", "torch.batch_norm"),
     "torch-native": Backend("torch-native", "torch.native_batch_norm"),

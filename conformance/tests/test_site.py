@@ -1,5 +1,6 @@
 """The pages hold what the spec and the results say, and nothing that a string smuggles in."""
 
+import ast
 import copy
 import html
 import json
@@ -301,6 +302,19 @@ def test_published_results_are_of_this_spec(name):
     assert result["options"]["profile"] == ("quick" if name in QUICK else "full")
     assert result["options"]["target"].replace(":", ".") == name
     assert site.result_page(result)
+
+
+def test_every_published_file_has_its_session():
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    [table] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BACKENDS"
+    ]
+    backends = {ast.literal_eval(key) for key in table.keys}
+    known = {file.stem for file in ROOT.glob("conformance/results/expectations/*.toml")}
+    assert set(PUBLISHED) <= backends
+    assert known <= backends
 
 
 def test_known_deviations_stand_on_the_page_with_their_reasons(result):

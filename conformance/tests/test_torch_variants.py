@@ -17,7 +17,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),  # of its own, in export
 ]
 
-MODULES = ["torch-script", "torch-trace", "torch-export", "torch-compile"]
+COMPILED = ["torch-compile", "torch-aot"]
+MODULES = ["torch-script", "torch-trace", "torch-export", *COMPILED]
 FUNCTIONS = ["torch-functional", "torch-batch-norm", "torch-native", "torch-decomp"]
 GRAPHS = ["torch-trace", "torch-export"]
 X = np.array([[1.0, -2.0, 3.0], [4.0, 0.5, -6.0], [7.0, 8.0, 9.5], [0.25, 1.0, 2.0]], "float32")
@@ -67,14 +68,15 @@ def test_a_variant_says_what_it_is(name):
     assert found.version == torch.__version__
     assert found.capabilities <= set(CAPABILITIES)
     assert found.capabilities >= {"train", "eval", "grad", "statistics", "3d", "fp16", "bf16"}
-    assert ("torch-module" in found.capabilities) == (name in {"torch-script", "torch-compile"})
+    assert ("torch-module" in found.capabilities) == (name in {"torch-script", *COMPILED})
 
 
 def test_what_is_constructed_is_the_variant_itself():
     assert isinstance(subject("torch-script").cls(3, eps=0.5), torch.jit.ScriptModule)
     assert isinstance(subject("torch-script").build(Config(3)).module, torch.jit.ScriptModule)
-    compiled = subject("torch-compile").build(Config(3)).module
-    assert type(compiled) is type(torch.compile(torch.nn.BatchNorm1d(3)))
+    for name in COMPILED:
+        compiled = subject(name).build(Config(3)).module
+        assert type(compiled) is type(torch.compile(torch.nn.BatchNorm1d(3)))
 
 
 @pytest.mark.parametrize("name", GRAPHS)
@@ -168,7 +170,7 @@ def test_a_script_does_what_the_name_stands_for(python, name, line):
         assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.parametrize("name", [*GRAPHS, "torch-native"])
+@pytest.mark.parametrize("name", [*GRAPHS, "torch-native", "torch-aot"])
 def test_where_no_script_can_a_sentence_says_so(name):
     with pytest.raises(repro.NothingToShowError, match="STATS-2 failed through 'torch-"):
         repro.script(failed(name))

@@ -1,9 +1,8 @@
-"""torch.nn.BatchNorm1d after torch.compile, by Inductor: the subject `torch-compile`."""
+"""torch.nn.BatchNorm1d after torch.compile: the subjects `torch-compile` and `torch-aot`."""
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._inductor.config
@@ -17,7 +16,7 @@ LIMIT = 1 << 20  # recompilations; past its own limit, Dynamo runs the eager lay
 
 
 class Compiled(Wrapped):
-    """An OptimizedModule around the layer, compiled for any shape.
+    """An OptimizedModule around the layer, compiled by Inductor for any shape.
 
     With `dynamic=True` a kernel is compiled for a configuration, a format and a rank, and not
     for every shape: the kit asks about thousands.
@@ -25,10 +24,25 @@ class Compiled(Wrapped):
 
     adapter = "torch-compile"
     wrapper = "torch.compile"
+    backend = "inductor"
 
     def __init__(self, request: Request) -> None:
         """Compile at the first pass, in this process: it is one of several already."""
         torch._dynamo.config.recompile_limit = LIMIT  # noqa: SLF001 - where PyTorch documents it
         torch._dynamo.config.accumulated_recompile_limit = LIMIT  # noqa: SLF001 - the same
         torch._inductor.config.compile_threads = 1  # noqa: SLF001 - the same
-        super().__init__(functools.partial(torch.compile, dynamic=True), request)
+        super().__init__(self.compile, request)
+
+    def compile(self, module: torch.nn.Module) -> Any:
+        """What a user calls, with the options that the kit's many questions need."""
+        return torch.compile(module, dynamic=True, backend=self.backend)
+
+
+class Decomposed(Compiled):
+    """The same without kernels: the graphs that Inductor gets, in PyTorch's own operators.
+
+    These take a tenth of a second each, and Inductor's a C++ compiler.
+    """
+
+    adapter = "torch-aot"
+    backend = "aot_eager_decomp_partition"
