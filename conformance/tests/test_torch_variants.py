@@ -109,6 +109,23 @@ def test_the_compiler_never_gives_up_for_eager():
     assert torch._dynamo.config.accumulated_recompile_limit > 100_000
 
 
+@pytest.mark.parametrize("name", ["torch-aot"])
+def test_what_is_refused_leaves_the_next_layer_compiled(name):
+    variant = subject(name)
+    layer = variant.build(Config(3))
+    with pytest.raises(ValueError, match="4D input"):
+        layer.forward(X.reshape(2, 3, 2, 1))
+    for config in (Config(3), Config(3, eps=0.5)):
+        layer = variant.build(config)
+        layer.forward(X, grad=True)
+        assert type(layer.y.grad_fn).__name__ == "CompiledFunctionBackward"
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_compiled_layer_offers_nothing_that_eager_answers(name):
+    assert "cumulative" not in subject(name).capabilities
+
+
 def test_the_kernel_that_reads_beyond_its_tensors_finds_memory_of_its_own():
     wide = np.concatenate([X, X[:, :2]], axis=1)
     layer = subject("torch-native").build(Config(3))

@@ -15,7 +15,7 @@ import torch
 from bn1d_conformance.adapters.torch_module import TorchLayer, TorchModule
 
 if TYPE_CHECKING:
-    from bn1d_conformance.subject import Config, Request
+    from bn1d_conformance.subject import Request
 
 #: What a graph is not: it has no registries to assign to, and no constructor.
 LACKING = frozenset(["torch-module", "pickle", "dtype-option"])
@@ -36,13 +36,9 @@ class Graph(TorchModule):
         """What the layer promises, of which a graph keeps the numbers."""
         return super().capabilities - LACKING
 
-    def build(self, config: Config) -> GraphLayer:
-        """Construct the layer that is recorded."""
-        return self.layer(super().build(config).module, self.request)
-
-    def build_default(self, num_features: int) -> GraphLayer:
-        """Construct the layer that is recorded, from num_features alone."""
-        return self.layer(super().build_default(num_features).module, self.request)
+    def wrap(self, module: torch.nn.Module) -> GraphLayer:
+        """A layer that is recorded."""
+        return self.layer(module, self.request)
 
 
 class GraphLayer(TorchLayer):

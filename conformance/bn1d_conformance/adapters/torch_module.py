@@ -90,11 +90,11 @@ class TorchModule:
         module = self.cls(config.num_features, **given)
         if config.format != "fp32":
             module = module.to(DTYPES[config.format])
-        return TorchLayer(module.to(self.request.device), self.request)
+        return self.wrap(module.to(self.request.device))
 
     def build_default(self, num_features: int) -> TorchLayer:
         """Construct from num_features alone."""
-        return TorchLayer(self.cls(num_features).to(self.request.device), self.request)
+        return self.wrap(self.cls(num_features).to(self.request.device))
 
     def wrap(self, module: torch.nn.Module) -> TorchLayer:
         """A layer of a module that exists already."""

@@ -19,6 +19,7 @@ from bn1d_conformance.checks.common import (
     same,
     unchanged,
 )
+from bn1d_conformance.checks.test_state import key_of
 from bn1d_conformance.subject import ROLES
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ def test_functional_call(trial: Trial) -> None:
         inner: Any = layer.layer
         before = layer.state()
         given = {
-            str(inner.names[role]): trial.torch.from_numpy(getattr(other.state, role).copy()).to(
+            key_of(layer, role): trial.torch.from_numpy(getattr(other.state, role).copy()).to(
                 inner.device
             )
             for role in ROLES
