@@ -123,7 +123,9 @@ class Backend:
 BACKENDS = {
     "torch.nn.BatchNorm1d": Backend("torch.nn:BatchNorm1d", "the layer of PyTorch itself"),
     "torch-script": Backend("torch-script", "torch.jit.script of the layer"),
-    "torch-trace": Backend("torch-trace", "torch.jit.trace of the layer"),
+    "torch-trace": Backend(  # patience: the search for COMP-30 ends by its count, and not by time
+        "torch-trace", "torch.jit.trace of the layer", ("--timeout", "300")
+    ),
     "torch-export": Backend("torch-export", "torch.export of the layer"),
     "torch-compile": Backend(  # hundreds of kernels go through a C++ compiler
         "torch-compile", "torch.compile of the layer", ("--profile", "quick", "--timeout", "600")

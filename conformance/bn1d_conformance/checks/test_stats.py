@@ -148,6 +148,7 @@ def test_momentum_zero(trial: Trial) -> None:
 def test_counter(trial: Trial, momentum: float | None) -> None:
     """One a training forward, from any start; nothing for evaluation."""
     trial.require(*(["momentum-option"] if momentum != 0.3 else []))
+    trial.require(*(["cumulative"] if momentum is None else []))
     sizes: list[tuple[int, ...]] = [(4, 3), (2, 3), (2, 3, 5), (1, 3, 2)]
     with trial.case(f"counter/momentum={momentum}"):
         first = drawn(trial, "count", *sizes[0], momentum=momentum)
