@@ -22,6 +22,7 @@ from bn1d_conformance.records import Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bn1d_conformance.keep import Store
     from bn1d_conformance.trial import Memory, Trial
 
 IMPORT_TIMEOUT = 30.0  # seconds that importing a target may take, at least
@@ -172,7 +173,16 @@ def _load(config: pytest.Config) -> Memory | None:
         recorder,
         option("--bn1d-records"),
         _worker(config),
+        store=_store(option("--bn1d-profile")),
     )
+
+
+def _store(profile: str) -> Store | None:
+    """Where the oracle's answers are kept; not those to what `deep` draws: none comes again."""
+    from bn1d_conformance import keep  # noqa: PLC0415
+
+    home = None if profile == "deep" else keep.folder()
+    return keep.Store(home) if home else None
 
 
 def _request(config: pytest.Config) -> Any:

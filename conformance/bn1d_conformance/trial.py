@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Answer
+    from bn1d_conformance.keep import Store
     from bn1d_conformance.records import Recorder
     from bn1d_conformance.subject import Array, Config, Gradients, Layer
 
@@ -155,6 +156,7 @@ class Memory:
     answers: OrderedDict[tuple[Case, str], Expected] = field(default_factory=OrderedDict)
     facts: dict[str, Any] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
+    store: Store | None = None
 
     def enter(self, stage: str) -> None:
         """Say what the subject is about to do; not again what has cost too many processes.
@@ -298,7 +300,7 @@ class Trial:
         answers = self.memory.answers
         if (case, grade) not in answers:
             base = None if grade == "conforming" else self.expected(case)
-            answers[case, grade] = Expected(case, grade, base)
+            answers[case, grade] = Expected(case, grade, base, self.memory.store)
             while len(answers) > 3 * KEPT:
                 answers.popitem(last=False)
         return answers[case, grade]
