@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -21,14 +22,15 @@ GROUPS = {
     "removed": ("removed", "dim"),
 }
 
+WIDTH = 60  # characters of a requirement's sentence
+
 
 def show(found: Mapping[str, Any]) -> None:
     """Print a row for each requirement that changed, then the counts that did."""
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("", "id", "was", "now"):
-        table.add_column(title)
-    table.add_column("requirement", no_wrap=True, overflow="ellipsis")
+    for title in ("", "id", "was", "now", "requirement"):
+        table.add_column(title, no_wrap=True)
     for name, (word, style) in GROUPS.items():
         for row in found[name]:
             table.add_row(word, *_cells(row), style=style)
@@ -43,5 +45,5 @@ def show(found: Mapping[str, Any]) -> None:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     known = spec.requirements().get(row["requirement"])
-    sentence = known.sentence if known else ""
+    sentence = shorten(known.sentence, WIDTH, placeholder=" ...") if known else ""
     return [row["requirement"], row["was"] or "·", row["now"] or "·", sentence]
