@@ -6,7 +6,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from bn1d_reference import spec
 
@@ -21,29 +21,24 @@ GROUPS = {
     "new": ("new", ""),
     "removed": ("removed", "dim"),
 }
-
 WIDTH = 60  # characters of a requirement's sentence
 
 
 def show(found: Mapping[str, Any]) -> None:
-    """Print a row for each requirement that changed, then the counts that did."""
+    """Print a line for each requirement that changed, then the counts that did."""
     console = Console(highlight=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("", "id", "was", "now", "requirement"):
-        table.add_column(title, no_wrap=True)
     for name, (word, style) in GROUPS.items():
         for row in found[name]:
-            table.add_row(word, *_cells(row), style=style)
-    if table.row_count:
-        console.print(table)
-        console.print()
+            console.print(Text(_line(word, row), style))
     for name, (was, now) in found["counts"].items():
         console.print(f"{name.replace('_', ' ')}: {was}, now {now}")
     said = [f"{len(found[name])} {word}" for name, (word, _) in GROUPS.items() if found[name]]
     console.print((", ".join(said) or "Nothing changed") + ".")
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _line(word: str, row: Mapping[str, Any]) -> str:
+    """A row of the table: the columns have the same places in every run."""
     known = spec.requirements().get(row["requirement"])
     sentence = shorten(known.sentence, WIDTH, placeholder=" ...") if known else ""
-    return [row["requirement"], row["was"] or "·", row["now"] or "·", sentence]
+    was, now = (row[when] or "·" for when in ("was", "now"))
+    return f"{word:10}{row['requirement']:10}{was:16}{now:16}{sentence}"

@@ -195,7 +195,7 @@ def run(
     ended = time.perf_counter()
     journal = place.journal()
     tally = results.Tally(journal.events())
-    _refuse(options, tally, place.folder)
+    _refuse(options, tally, parent)
     stopped = options.fail_fast and bool(tally.failures)
     place.complete = _went_through(status) and (stopped or _all_ended(parent, journal))
     whole = place.complete and not options.shard
@@ -220,19 +220,19 @@ def _all_ended(parent: Parent, journal: Journal) -> bool:
     return parent.items is not None and journal.ended.keys() >= {*parent.items}
 
 
-def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
+def _refuse(options: Options, tally: results.Tally, parent: Parent) -> None:
     """Say why nothing could be judged."""
     if tally.refused:
         raise TargetError(tally.refused["sentence"], tally.refused["hint"])
+    if options.select and parent.items == [] and not tally.begun:
+        raise TargetError(f"-k {options.select!r} selects no check.", "bn1d list shows the ids.")
     if not tally.subject:
-        logs = sorted(folder.glob("gw*.log"))
+        logs = sorted(parent.folder.glob("gw*.log"))
         _, how = _cause_of_death(logs[-1]) if logs else ("", "ended the process")
         raise TargetError(
             f"Importing {options.target.rpartition(':')[0]} {how}.",
             "The module must be importable without side effects of this kind.",
         )
-    if options.select and not tally.begun:
-        raise TargetError(f"-k {options.select!r} selects no check.", "bn1d list shows the ids.")
 
 
 def _pytest(options: Options, parent: Parent, folder: Path) -> int:

@@ -12,6 +12,7 @@ from bn1d_conformance import reading, results
 from bn1d_conformance.reading import ResultsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bn1d_conformance.results import Result
@@ -51,12 +52,12 @@ def _before(path: Path) -> tuple[Result | None, str]:
     return document, document["subject"]["target"]
 
 
-def is_absent(document: Result) -> bool:
+def is_absent(document: Mapping[str, Any]) -> bool:
     """Whether a file says that there is no result."""
     return bool(document["verdict"] == "no-result")
 
 
-def sentence(document: Result) -> str:
+def sentence(document: Mapping[str, Any]) -> str:
     """Why there is no result, and since when."""
     last: Any = document["last_good"]
     since = f"last good: {last['date']}" if last else "there was none before"

@@ -119,7 +119,6 @@ def requirements() -> dict[str, Requirement]:
     return {r.id: r for area in areas() for r in area.requirements}
 
 
-@functools.cache
 def retired() -> tuple[str, ...]:
     """Return the ids that were withdrawn, and are never used again."""
     file = resources.files(__package__) / "spec" / "retired.toml"
