@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 CALLS, WINDOWS = 50, 4  # 200 calls, after as many as a window to warm up
 STEPS = 5  # of each thread
-GONE = 16  # layers that are used and deleted
-ATTEMPTS = 100  # to make one in the place of one of them
+GONE = 48  # layers that are used and deleted
+ATTEMPTS = 300  # to make one in the place of one of them
 
 
 def _pass(trial: Trial, ident: str, layer: Guard, case: Case) -> None:

@@ -185,7 +185,7 @@ class LeavesItsMomentsOnTheInput(Composite):
     """A second layer on the same tensor is spared the sums, and gets the first one's eps."""
 
     def normalise(self, x, mean, var):
-        if not self.uses_batch() or not x.numel():
+        if not self.uses_batch() or not x.numel() or x.is_inference():
             return super().normalise(x, mean, var)
         if getattr(x, "kept", (None,))[0] != x._version:
             x.kept = (x._version, mean, self.reciprocal(var))
