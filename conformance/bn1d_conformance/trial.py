@@ -269,9 +269,13 @@ class Trial:
         return self._watch(Guard(layer, num_features, self.memory))
 
     def adopt(self, module: Any, config: Config) -> Guard:
-        """Wrap a module of the subject's that came about without construction: a copy."""
+        """Wrap a module of the subject's that came about without construction: a copy.
+
+        No script shows its failures: a program tells how a layer was constructed and used.
+        """
         layer: Any = self.subject
-        return self._watch(Guard(layer.wrap(module), config, self.memory))
+        self._last = None
+        return Guard(layer.wrap(module), config, self.memory)
 
     def _watch(self, guard: Guard) -> Guard:
         """Remember the layer that a failure is about."""
