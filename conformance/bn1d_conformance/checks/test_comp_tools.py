@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from bn1d_conformance.subject import COUNTER, ROLES, State, SubjectError
 from bn1d_conformance.trial import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.trial import Guard, Trial
@@ -26,8 +27,13 @@ OPTIONS = pytest.mark.parametrize(
     [{}, {"momentum": None}, {"affine": False}, {"track_running_stats": False}],
     ids=lambda o: " ".join(o) or "default",
 )
-#: What runs a compiled program: Python alone; Python, with writes in place made explicit; C++.
-BACKENDS = {"quick": ["eager"], "full": ["aot_eager"], "deep": ["aot_eager", "inductor"]}
+#: Backends, each with the modes that it compiles: Python; Python, with writes in place made
+#: explicit; C++, whose compiler takes its time.
+FIRST = [("eager", "training")]
+EAGER = [("eager", "training evaluation changed")]
+EXPLICIT = [("aot_eager", "training"), ("aot_eager", "evaluation")]
+NATIVE = [("inductor", "training"), ("inductor", "evaluation")]
+BACKENDS = {"quick": FIRST, "full": EAGER + EXPLICIT, "deep": EAGER + EXPLICIT + NATIVE}
 TIMES = 3  # a scripted layer watches its first passes and rewrites itself after them
 
 
@@ -35,7 +41,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Compile for as many backends as the profile allows."""
     if "backend" in metafunc.fixturenames:
         profile = metafunc.config.getoption("--bn1d-profile")
-        metafunc.parametrize("backend", BACKENDS[profile])
+        metafunc.parametrize(("backend", "modes"), BACKENDS[profile])
 
 
 def _made(trial: Trial, case: Case, tool: Callable[[Any, Any], Any], name: str) -> Guard:
@@ -89,22 +95,35 @@ def test_traced(trial: Trial, training: bool) -> None:
 
 
 @requirement("COMP-24")
-def test_compiled(trial: Trial, backend: str) -> None:
-    """Training, evaluation, and again with other values of eps and momentum."""
+def test_compiled(trial: Trial, backend: str, modes: str) -> None:
+    """Training, evaluation, training with another eps and momentum: one after the other."""
     base = drawn(trial, f"compiled {backend}", 6, 3)
-    torch = trial.torch
-    torch.compiler.reset()
-    with trial.case(base), unless_refused(trial, f"{backend} does not take the layer"):
-        layer = trial.build(base.config, base.state)
-        made = trial.adopt(torch.compile(layer.module, backend=backend), base.config)
-        for eps, momentum in ((base.config.eps, base.config.momentum), (0.5, 0.75)):
-            layer.module.eps, layer.module.momentum = eps, momentum
-            config = replace(base.config, eps=eps, momentum=momentum)
-            for training in (True, False):
-                ident = f"{base.id}/{eps}/{training}"
-                now = replace(base, id=ident, config=config, training=training)
-                _passes(trial, "COMP-24", made, now)
-    torch.compiler.reset()
+    changed = replace(base.config, eps=0.5, momentum=0.75)
+    with trial.case(f"{base.id}/{modes}"), _compiling(trial, backend):
+        layer = _compiled(trial, base, backend)
+        for mode in modes.split():
+            config = changed if mode == "changed" else base.config
+            for name in ("eps", "momentum"):
+                value = getattr(config, name)
+                layer.call(f"assigning {name}", setattr, layer.module, name, value)
+            training = mode != "evaluation"
+            now = replace(base, id=f"{base.id}/{mode}", config=config, training=training)
+            _passes(trial, "COMP-24", layer, now)
+
+
+@contextmanager
+def _compiling(trial: Trial, backend: str) -> Iterator[None]:
+    """Forget what was compiled, before and after; decline where the backend refuses."""
+    trial.torch.compiler.reset()
+    with unless_refused(trial, f"{backend} does not take the layer"):
+        yield
+    trial.torch.compiler.reset()
+
+
+def _compiled(trial: Trial, case: Case, backend: str) -> Guard:
+    """A layer that compiles at its first call."""
+    module = trial.build(case.config).module
+    return trial.adopt(trial.torch.compile(module, backend=backend), case.config)
 
 
 @requirement("COMP-25")
@@ -122,7 +141,7 @@ def test_exported(trial: Trial, tracks: bool, training: bool) -> None:
         layer = _made(trial, case, lambda m, x: export(m, (x,)).module(), "torch.export")
         layer.load(other.state)
         layer.training = training
-        judge_pass(trial, "COMP-25", layer, other)
+        judge_pass(trial, "COMP-25", layer, other, gradients=False)
 
 
 @requirement("COMP-26")
