@@ -269,10 +269,7 @@ class Trial:
         return self._watch(Guard(layer, num_features, self.memory))
 
     def adopt(self, module: Any, config: Config) -> Guard:
-        """Wrap a module of the subject's that came about without construction: a copy.
-
-        No script shows its failures: a program tells how a layer was constructed and used.
-        """
+        """Wrap a module that was made from a layer, as a copy is: no script can make it again."""
         layer: Any = self.subject
         self._last = None
         return Guard(layer.wrap(module), config, self.memory)
