@@ -51,7 +51,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
     json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+        bool, typer.Option("--fail-fast", help="Stop at the first failure that binds.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
     select: Annotated[

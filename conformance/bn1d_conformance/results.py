@@ -116,6 +116,11 @@ class Tally:
     def _on_offer(self, event: Mapping[str, Any]) -> None:
         self.found = {k: event[k] for k in ("capabilities", "names", "host", "calls")}
 
+    @property
+    def diverges(self) -> bool:
+        """Whether a binding requirement has failed."""
+        return any(self.failed[i] for i, r in spec.requirements().items() if r.binding)
+
     def verdict(self, ident: str) -> str:
         """The one verdict of a requirement: the worst that was seen of it."""
         marks = self.marks[ident]

@@ -51,7 +51,7 @@ class Options:
         target: `module:attr` or `path/file.py:attr`.
         device: where the subject computes.
         profile: "quick", "full" or "deep".
-        fail_fast: stop at the first item that fails.
+        fail_fast: stop at the first item that a binding requirement fails in.
         jobs: processes that judge at the same time.
         select: pytest's -k.
         names: --map, as `weight=gamma`.
@@ -196,7 +196,7 @@ def run(
     journal = place.journal()
     tally = results.Tally(journal.events())
     _refuse(options, tally, parent)
-    stopped = options.fail_fast and bool(tally.failures)
+    stopped = options.fail_fast and tally.diverges
     place.complete = _went_through(status) and (stopped or _all_ended(parent, journal))
     whole = place.complete and not options.shard
     result = results.build(tally, asdict(options), complete=whole)

@@ -398,6 +398,11 @@ class Trial:
         self.fail(ident, "It is accepted, and should be refused.", cause=f"{self._case} accepted")
         return ""
 
+    @property
+    def diverges(self) -> bool:
+        """Whether a binding requirement has failed."""
+        return any(spec.requirements()[f.requirement].binding for f in self.failures)
+
     def report(self) -> str:
         """Every failure of the item, as text: first the requirement, then what happened."""
         lines = []
