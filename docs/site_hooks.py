@@ -1,8 +1,8 @@
 """What the build adds to the pages written by hand, and what it refuses.
 
-The pages of the spec and of the bugs are drawn from the TOML, those of the results from the files;
-none of them is committed.  A page that would make a reader's browser ask a third party for a
-script, a style, a font or a picture fails the build.
+The pages of the spec and of the bugs are drawn from the TOML, those of the results and of the
+mutants from the files; none of them is committed.  A page that would make a reader's browser ask a
+third party for a script, a style, a font or a picture fails the build.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
-from bn1d_conformance import site, site_bugs
+from bn1d_conformance import site, site_bugs, site_mutants
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -31,11 +31,13 @@ log = get_plugin_logger("third-party")
 
 
 def drawn_pages() -> dict[str, str]:
-    """Return the Markdown of the spec, the bugs and the published results, by path."""
+    """Return the Markdown of spec, bugs, mutants and published results, by path."""
     files = sorted((ROOT / "conformance" / "results").glob("*.json"))
     published = {f.stem: json.loads(f.read_text("utf-8")) for f in files}
     spec = site.spec_pages(published)
-    return {**spec, **site_bugs.pages(), **site.result_pages(published)}
+    mutants = json.loads((ROOT / "conformance" / "mutants" / "results.json").read_text("utf-8"))
+    drawn = {**site_bugs.pages(), **site_mutants.pages(mutants["mutants"])}
+    return {**spec, **drawn, **site.result_pages(published)}
 
 
 def on_config(config: MkDocsConfig) -> None:

@@ -22,10 +22,13 @@ def wrong_use(sentence: str, hint: str = "") -> NoReturn:
 
 
 def exit_code(result: Result) -> int:
-    """The code of a verdict; an expectations file that is out of date diverges too."""
+    """The exit code of a run; that of a part covers what the part was asked for.
+
+    An expectations file that is out of date diverges too.
+    """
     from bn1d_conformance.expectations import OUT_OF_DATE  # noqa: PLC0415
 
-    code = EXIT[result["verdict"]]
+    code = EXIT[result.get("part", result)["verdict"]]
     stale = any(row["outcome"] in OUT_OF_DATE for row in result["expectations"])
     return DIVERGES if stale and code == CONFORMS else code
 
@@ -37,10 +40,15 @@ def check_output(option: str, path: Path | None) -> None:
 
 
 def judge(
-    options: Options, json: Path | None, *, timings: bool = False, update: bool = False
+    options: Options,
+    json: Path | None,
+    *,
+    timings: bool = False,
+    resume: bool = False,
+    update: bool = False,
 ) -> Result:
     """Run, write the results file, print the verdict; `update`: the expectations file too."""
-    from bn1d_conformance import report, results  # noqa: PLC0415
+    from bn1d_conformance import partial, report, results  # noqa: PLC0415
     from bn1d_conformance.expectations import ExpectationsError  # noqa: PLC0415
     from bn1d_conformance.run import run  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
@@ -48,14 +56,17 @@ def judge(
     check_output("--json", json)
     check_output("--expect", Path(options.expect) if update else None)
     try:
-        with report.following(options) as progress:
-            result = run(options, progress, update=update)
+        with (
+            partial.place(options, json, resume=resume) as place,
+            report.following(options) as progress,
+        ):
+            result = run(options, progress, place, update=update)
+            if json:
+                results.write(result, json)
     except TargetError as error:
         wrong_use(str(error), error.hint)
     except ExpectationsError as error:
         hint = "docs/exit-codes-and-files.md shows one; --update-expectations writes one."
         wrong_use(str(error), hint)
-    if json:
-        results.write(result, json)
     report.show(result, json, timings=timings)
     return result
