@@ -105,6 +105,13 @@ def publish(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """Judge every mutant by every check, for the site; names after `--`: these alone."""
+    install(session, "test", torch=True)
+    session.run("python", "conformance/tests/kill_matrix.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the oracle beside mpmath and Fraction, then the kit."""
     install(session, "test", torch=True)

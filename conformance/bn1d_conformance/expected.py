@@ -6,6 +6,7 @@ Nothing in here is ever handed to a subject. Answers are the exact values rounde
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from bn1d_reference.formats import FORMATS, FP64
 from bn1d_reference.oracle import BatchNorm1d
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Hashable, Sequence
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.numbers import F64, I64
@@ -281,6 +282,30 @@ class Expected:
         exact, bound = np.array(got.weight), np.array([row[2] for row in limits])
         weight = self._answer("ddweight", self.case.config.format, exact, bound, np.abs(exact))
         return elementwise[0], elementwise[1], weight
+
+
+class Answers:
+    """What the oracle said so far: to each case once, the latest ones kept."""
+
+    most: float = 288  # those of the cases that the checks of one family share, at each grade
+
+    def __init__(self) -> None:
+        """Start with nothing asked."""
+        self._kept: OrderedDict[Hashable, Expected] = OrderedDict()
+
+    def key(self, case: Case) -> Hashable:
+        """What two cases share if they are the same question."""
+        return case
+
+    def to(self, case: Case, grade: str = "conforming") -> Expected:
+        """Return the answers to a case at one grade."""
+        key = self.key(case), grade
+        if key not in self._kept:
+            base = None if grade == "conforming" else self.to(case)
+            self._kept[key] = Expected(case, grade, base)
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)
+        return self._kept[key]
 
 
 def oracle_for(case: Case) -> BatchNorm1d:

@@ -22,12 +22,14 @@ from bn1d_conformance.records import Recorder
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bn1d_conformance.expected import Answers
     from bn1d_conformance.trial import Memory, Trial
 
 IMPORT_TIMEOUT = 30.0  # seconds that importing a target may take, at least
 PROFILES = ("quick", "full", "deep")
 MEMORY = pytest.StashKey["Memory | None"]()
 RECORDER = pytest.StashKey[Recorder]()
+ANSWERS: pytest.StashKey[Answers] = pytest.StashKey()  # of the oracle, to more runs than one
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -165,7 +167,7 @@ def _load(config: pytest.Config) -> Memory | None:
         dialect=dict(subject.dialect),
     )
     option = config.getoption
-    return Memory(
+    memory = Memory(
         subject,
         option("--bn1d-profile"),
         option("--bn1d-seed"),
@@ -173,6 +175,8 @@ def _load(config: pytest.Config) -> Memory | None:
         option("--bn1d-records"),
         _worker(config),
     )
+    memory.answers = config.stash.get(ANSWERS, memory.answers)
+    return memory
 
 
 def _request(config: pytest.Config) -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pytest
 
 from bn1d_conformance import clock, program
-from bn1d_conformance.expected import Expected
+from bn1d_conformance.expected import Answers
 from bn1d_conformance.judge import Failure, by_condition, compare
 from bn1d_conformance.offer import Offer, ask
 from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.expected import Answer
+    from bn1d_conformance.expected import Answer, Expected
     from bn1d_conformance.records import Recorder
     from bn1d_conformance.subject import Array, Config, Gradients, Layer
 
@@ -152,7 +152,7 @@ class Memory:
     folder: Path | None = None
     worker: str = ""
     steps: OrderedDict[Case, Step] = field(default_factory=OrderedDict)
-    answers: OrderedDict[tuple[Case, str], Expected] = field(default_factory=OrderedDict)
+    answers: Answers = field(default_factory=Answers)
     facts: dict[str, Any] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
 
@@ -295,13 +295,7 @@ class Trial:
 
     def expected(self, case: Case, grade: str = "conforming") -> Expected:
         """Return the oracle's answers to a case, computed once."""
-        answers = self.memory.answers
-        if (case, grade) not in answers:
-            base = None if grade == "conforming" else self.expected(case)
-            answers[case, grade] = Expected(case, grade, base)
-            while len(answers) > 3 * KEPT:
-                answers.popitem(last=False)
-        return answers[case, grade]
+        return self.memory.answers.to(case, grade)
 
     @contextmanager
     def case(self, case: Case | str, *ids: str) -> Iterator[None]:

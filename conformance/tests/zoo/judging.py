@@ -1,0 +1,75 @@
+"""Runs of the checks in this process, to spare the start of another, and the zoo's modules."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from bn1d_conformance import plugin, records, results
+from bn1d_conformance.expected import Answers
+
+ZOO = Path(__file__).parent
+
+
+def from_zoo(*patterns):
+    """Import the modules of the zoo, which find each other as scripts in one folder do."""
+    names = sorted(path.stem for pattern in patterns for path in ZOO.glob(f"{pattern}.py"))
+    sys.path.insert(0, str(ZOO))
+    try:
+        return [importlib.import_module(name) for name in names]
+    finally:
+        sys.path.remove(str(ZOO))
+
+
+class Listener(records.Recorder):
+    """Keeps the events of a run in this process, where a worker would write them to a file."""
+
+    def __init__(self, answers=None):
+        super().__init__(None)
+        self.events, self.answers = [], answers
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config):
+        config.stash[plugin.RECORDER] = self
+        if self.answers is not None:
+            config.stash[plugin.ANSWERS] = self.answers
+
+    def write(self, event, **values):
+        self.events.append({"e": event, **values})
+
+
+class Shared(Answers):
+    """Of all runs of a process: what is the same question to them is told by its content."""
+
+    most = math.inf
+
+    def key(self, case):
+        state = vars(case.state).values()
+        arrays = [a for a in (case.x, case.dy, *state) if hasattr(a, "tobytes")]
+        digest = hashlib.blake2b(digest_size=16)
+        for array in arrays:
+            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
+        kept = case.state.num_batches_tracked, case.training, case.exact
+        given = tuple(a is None for a in state)
+        return case.id, case.config, kept, given, digest.digest()
+
+
+def here(target, select="", profile="quick", answers=None):
+    """The results document of the checks that match, run in this process."""
+    listener = Listener(answers)
+    subject = ("--bn1d-profile", profile, "--bn1d-subject", target, "-k", select)
+    call_pytest(*subject, plugins=[listener])
+    tally = results.Tally(listener.events)
+    return results.build(tally, {"target": target}, complete=True, seconds=0.0)
+
+
+def call_pytest(*arguments, plugins=()):
+    checks = Path(plugin.__file__).parent / "checks"
+    options = f"--pyargs bn1d_conformance.checks -c {checks / 'pytest.ini'} --rootdir {checks}"
+    quiet = "-p no:terminal -p no:faulthandler -p no:xdist -p no:logging -s -W ignore"
+    return pytest.main([*options.split(), *quiet.split(), *arguments], plugins=[*plugins])
