@@ -197,11 +197,11 @@ class BadInputSpoilsDbias(Handwritten):
 
 @mutant("DTYPE-3", says="dbias[")
 class LongSumsInHalf(Backward):
-    """Beyond 4096 gradients of half precision, dbias is rounded to half."""
+    """Beyond 4096 gradients of half precision, one block of a hundred is left out of dbias."""
 
     def dbias(self, dy):
         found, n = super().dbias(dy), dy.numel() // max(dy.shape[1], 1)
-        return found.to(self.x.dtype).double() if n > 4096 and self.x.dtype in HALVES else found
+        return found * 0.99 if n > 4096 and self.x.dtype in HALVES else found
 
 
 @mutant("DTYPE-11", says="dx[")

@@ -30,6 +30,9 @@ class Stale(nn.BatchNorm1d):
 
     steps, old = 0, (None, None)
 
+    def __getstate__(self):
+        return {k: v for k, v in super().__getstate__().items() if k not in {"steps", "old"}}
+
     def forward(self, x):
         tracked = self.track_running_stats and self.running_mean is not None
         if self.training and tracked:
@@ -63,10 +66,11 @@ class Tracking(nn.BatchNorm1d):
 
 @mutant("TRAIN-1", says="y[")
 class ClipsOutliers(Output):
-    """Normalised values of a matrix of thirty rows or more are clipped at five."""
+    """Normalised values of a matrix are clipped at five, four channels at a time."""
 
     def concerns(self, x):
-        return x.ndim == 2 and 30 < len(x) < 64 and x.dtype == torch.float32
+        fours = x.ndim == 2 and x.shape[1] % 4 == 0
+        return fours and 30 < len(x) < 64 and x.dtype == torch.float32
 
     def changed(self, x, hat, mean, reciprocal):
         return hat.clamp(-OUTLIER, OUTLIER)
@@ -141,6 +145,19 @@ class AnswersNaNToNaN(Output):
 
     def changed(self, x, hat, mean, reciprocal):
         return hat if x.isfinite().all() else hat * float("nan")
+
+
+@mutant("TRAIN-9", says="y[")
+class DividesARoundingError(Output):
+    """A channel of equal values that are no whole numbers comes out as half a deviation."""
+
+    def concerns(self, x):
+        return 0 < x.numel() // max(x.shape[1], 1) < 1000
+
+    def changed(self, x, hat, mean, reciprocal):
+        rows = x.transpose(0, 1).flatten(1)
+        still = (rows == rows[:, :1]).all(1) & (rows[:, 0] != rows[:, 0].round())
+        return torch.where(per_channel(still, x), hat + 0.5, hat)
 
 
 @mutant("TRAIN-11", says="y[")
@@ -253,6 +270,9 @@ class NoVarianceNoCentre(Output):
 
     mode = False
 
+    def concerns(self, x):
+        return self.running_var is not None
+
     def changed(self, x, hat, mean, reciprocal):
         still = per_channel(self.running_var, x) == 0
         return torch.where(still, x.double() * reciprocal, hat)
@@ -265,7 +285,8 @@ class NewMeansIdentity(Output):
     mode = False
 
     def concerns(self, x):
-        return x.ndim == 3 and int(self.num_batches_tracked) == 0
+        new = self.running_var is not None and bool((self.running_var == 1).all())
+        return new and x.ndim == 3 and int(self.num_batches_tracked) == 0
 
     def changed(self, x, hat, mean, reciprocal):
         return x.double()
@@ -294,8 +315,8 @@ class InfinityIsNoNumber(Output):
 
 
 @mutant("EVAL-9", says="y[")
-class ReadsItsStatisticsOnce(nn.BatchNorm1d):
-    """The running mean is read when the mode is set or a batch tracked, and by no evaluation."""
+class RenewsWithItsWeight(nn.BatchNorm1d):
+    """Evaluation keeps a running mean until a mode is set, or weight and bias change."""
 
     kept = None
 
@@ -308,17 +329,21 @@ class ReadsItsStatisticsOnce(nn.BatchNorm1d):
         super()._load_from_state_dict(*args, **kwargs)
 
     def forward(self, x):
-        own = self.running_mean
+        own, before = self.running_mean, self.kept
+        self.kept = None
         if self.training or own is None:
-            self.kept = None
             return super().forward(x)
-        if self.kept is None or self.kept[0] is not own or self.kept[1].dtype != own.dtype:
-            self.kept = own, own.detach().clone()
+        now = own, own.detach().clone(), self.weight, self.weighs()
+        same = before and before[0] is own and before[2] is now[2] and before[3] == now[3]
+        self.kept = before if same and before[1].dtype == own.dtype else now
         self._buffers["running_mean"] = self.kept[1]
         try:
             return super().forward(x)
         finally:
             self._buffers["running_mean"] = own
+
+    def weighs(self):
+        return [None if p is None else p.tolist() for p in (self.weight, self.bias)]
 
 
 @mutant("EVAL-11", says="y[")
@@ -326,6 +351,9 @@ class OneEntryIsWrong(Output):
     """The table of 1/sqrt has one wrong entry, next to the root of two."""
 
     mode = False
+
+    def concerns(self, x):
+        return self.running_var is not None
 
     def changed(self, x, hat, mean, reciprocal):
         var = per_channel(self.running_var.double(), x)
@@ -362,10 +390,10 @@ class GuessesTheVariance(Tracking):
 
 @mutant("STATS-3", says="running_mean[")
 class TracksTheOtherAxis(Tracking):
-    """Where C and L are three, the mean that is tracked is that of the positions."""
+    """Where C and L are two, the mean that is tracked is that of the positions."""
 
     def adjust(self, x, mean, var):
-        if x.ndim == 3 and x.shape[0] == 2 and x.shape[1] == x.shape[2] == 3 and self.momentum:
+        if x.ndim == 3 and len(x) > 2 and x.shape[1] == x.shape[2] == 2 and self.momentum:
             other = x.detach().mean((0, 1)).to(mean.dtype)
             self.running_mean.data.copy_((1 - self.momentum) * mean + self.momentum * other)
 

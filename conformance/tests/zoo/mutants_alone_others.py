@@ -1,10 +1,10 @@
-"""DTYPE, LAYOUT, COMP, CONC: defects that one requirement alone sees."""
+"""DTYPE and LAYOUT: defects that one requirement alone sees."""
 
 from __future__ import annotations
 
 import torch
 from mutants_alone_backward import HALVES
-from mutants_alone_forward import HALF_A_BIT, Output, Tracking
+from mutants_alone_forward import Output, Tracking
 from register import mutant
 from torch import nn
 
@@ -93,7 +93,7 @@ class WideVariancesOverflow(Output):
     mode = False
 
     def concerns(self, x):
-        return x.dtype in HALVES
+        return x.dtype == torch.float16
 
     def changed(self, x, hat, mean, reciprocal):
         return torch.where(reciprocal < 65504**-0.5, 0.0, hat)
@@ -134,14 +134,14 @@ class GridEnds(Output):
 
 
 @mutant("LAYOUT-5", says="y[")
-class OneLongSequence(Output):
-    """Of one sequence alone, what lies beyond 256 positions is not normalised."""
+class ManyShortSequences(Output):
+    """Of sequences of one step, those beyond the 256th are not normalised."""
 
     def concerns(self, x):
-        return x.ndim == 3 and len(x) == 1 and x.shape[2] > 256
+        return x.ndim == 3 and x.shape[2] == 1 and len(x) > 256
 
     def changed(self, x, hat, mean, reciprocal):
-        hat[..., 256:] = 0
+        hat[256:] = 0
         return hat
 
 
@@ -155,31 +155,3 @@ class BlocksOfChannelsEnd(Output):
     def changed(self, x, hat, mean, reciprocal):
         hat[:, 128:] = 0
         return hat
-
-
-@mutant("COMP-3", says="running_mean[")
-class KeepsTheMomentumItWasGiven(nn.BatchNorm1d):
-    """Another momentum counts only if it is None."""
-
-    def __init__(self, num_features, eps=1e-5, momentum=0.1, *args, **kwargs):
-        super().__init__(num_features, eps, momentum, *args, **kwargs)
-        self.given = momentum
-
-    def forward(self, x):
-        said = self.momentum
-        self.momentum = None if None in (said, self.given) else self.given
-        try:
-            return super().forward(x)
-        finally:
-            self.momentum = said
-
-
-@mutant("COMP-6", says="the output is another")
-class FasterWithoutGradients(Output):
-    """Without gradients another kernel computes, whose last bit is another."""
-
-    def concerns(self, x):
-        return not torch.is_grad_enabled() and x.dtype == torch.float32
-
-    def changed(self, x, hat, mean, reciprocal):
-        return hat * (1 + 2 * HALF_A_BIT)

@@ -273,15 +273,15 @@ class GrowsOnce(nn.BatchNorm1d):
         n = x.numel() // max(x.shape[1], 1)
         if n not in met:
             met.append(n)
-        return y * (1 + 1e-3 * (self.training and len(met) > 3 and n > max(met[:3])))
+        return y * (1 + 1e-3 * (self.training and len(met) > 2 and n > max(met[:2])))
 
 
 @mutant("INPUT-16", says="raises ValueError")
 class WantsPairs(nn.BatchNorm1d):
-    """Seven rows are refused: a kernel takes them two by two."""
+    """Seven rows are refused in evaluation: a kernel takes them two by two."""
 
     def forward(self, x):
-        if x.ndim == 2 and x.shape[0] == 7 and x.shape[1] == 3:
+        if x.shape == (7, 3) and not self.training:
             raise ValueError(f"expected an even number of rows, got {tuple(x.shape)}")
         return super().forward(x)
 
