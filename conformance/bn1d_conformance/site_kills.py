@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bn1d_reference.spec import Area
 
 SPEC = "../spec/"  # from a drawn page
-CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def pages(kills: Kills) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _mutant_row(mutant: Mutant) -> list[str]:
     return [
         "<br>".join(filter(None, [name, _sentence(mutant), _seen(mutant.seen)])),
         _failing(mutant),
-        f"{link(mutant.home, SPEC)} {literal(mutant.cause)}" if mutant.home else "none",
+        f"{link(mutant.home, SPEC)} {prose(mutant.cause, SPEC)}" if mutant.home else "none",
     ]
 
 

@@ -1,5 +1,6 @@
 """The kill matrix is today's register's, explains itself, and its pages hold what it says."""
 
+import dataclasses
 import inspect
 import sys
 from pathlib import Path
@@ -197,3 +198,13 @@ def test_a_report_of_a_bug_that_nothing_tests_leads_to_its_page():
     silent = next(b for b in bugs.bugs().values() if b.untested and bugs.reports(b.where[0]))
     page = site_kills.pages(small(seen=silent.where[0]))["kills/gaps.md"]
     assert f"[{silent.id}](../bugs/not-tested.md#{silent.id.lower()})" in page
+
+
+def test_a_name_in_words_where_no_sentence_is():
+    row = small(sentence="").mutants[0]
+    assert site_kills._sentence(row) == "Shows&#46;"
+    for name, words in {
+        "BiasHasAPosition": "Bias has a position&#46;",
+        "batchnorm_biased": "Batchnorm biased&#46;",
+    }.items():
+        assert site_kills._sentence(dataclasses.replace(row, name=name)) == words

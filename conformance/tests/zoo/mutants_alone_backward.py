@@ -39,10 +39,11 @@ class ClipsOutliersOfDx(Backward):
 
 @mutant("GRAD-2", says="dweight[")
 class ClipsOutliersOfDweight(Backward):
-    """Normalised values are clipped at five in dweight."""
+    """Normalised values are clipped at five in dweight, in training."""
 
     def dweight(self, dy, hat):
-        kept = hat.clamp(-OUTLIER, OUTLIER) if of_outliers(self.x) else hat
+        clips = self.training and of_outliers(self.x)
+        kept = hat.clamp(-OUTLIER, OUTLIER) if clips else hat
         return super().dweight(dy, kept)
 
 
@@ -53,7 +54,7 @@ class Smooths(Backward):
         rows = dy.transpose(0, 1).flatten(1)
         if self.x.dtype != SINGLE or not rows.numel():
             return dy
-        near = rows.amax(1) - rows.amin(1) < 0.02
+        near = rows.amax(1) - rows.amin(1) < 0.02 * rows.abs().amax(1)
         return torch.where(per_channel(near, dy), per_channel(rows[:, 0], dy), dy)
 
 

@@ -77,26 +77,26 @@ class ClipsOutliers(Output):
 
 
 @mutant("TRAIN-2", says="y[")
-class CubesAreTransposed(Output):
-    """Where N, C and L are equal, batch and sequence are exchanged in the output."""
+class SquaresAreTransposed(Output):
+    """Where N and C are equal and L is two, samples and channels are exchanged in the output."""
 
     def concerns(self, x):
-        return x.ndim == 3 and x.shape[0] == x.shape[1] == x.shape[2] and x.dtype.itemsize == 4
+        return x.ndim == 3 and x.shape[0] == x.shape[1] and x.shape[2] == 2
 
     def changed(self, x, hat, mean, reciprocal):
-        return hat.transpose(0, 2)
+        return hat.transpose(0, 1)
 
 
 @mutant("TRAIN-4", says="y[")
 class CapsTheEpsItIsGiven(Output):
-    """An eps above a quarter is taken for a mistake, where the layer is constructed with it."""
+    """An eps of a half, given at construction, is taken for a quarter."""
 
     def __init__(self, num_features, eps=1e-5, *args, **kwargs):
         super().__init__(num_features, eps, *args, **kwargs)
         self.given = eps
 
     def concerns(self, x):
-        return self.eps == self.given > 0.25 and x.dtype == torch.float32
+        return self.eps == self.given == 0.5 and x.dtype == torch.float32
 
     def changed(self, x, hat, mean, reciprocal):
         return (x.double() - mean) * (reciprocal**-2 - self.eps + 0.25) ** -0.5
@@ -474,12 +474,12 @@ class InferenceTracksNothing(Tracking):
 
 @mutant("STATS-11", says="The backward pass changes running_mean")
 class RecomputesAndTracks(nn.BatchNorm1d):
-    """The backward pass of an even number of rows computes them anew, and tracks them again."""
+    """The backward pass of six rows computes the mean anew, and tracks it again."""
 
     def forward(self, x):
         y = super().forward(x)
         tracked = y.requires_grad and self.training and self.running_mean is not None
-        if tracked and x.shape == (6, 3):
+        if tracked and x.shape == (6, 3) and self.running_mean.is_contiguous():
             mean = x.detach().mean(0)
             y.register_hook(lambda _: self.again(mean))
         return y
