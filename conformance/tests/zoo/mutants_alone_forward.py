@@ -390,10 +390,10 @@ class GuessesTheVariance(Tracking):
 
 @mutant("STATS-3", says="running_mean[")
 class TracksTheOtherAxis(Tracking):
-    """Where C and L are two, the mean that is tracked is that of the positions."""
+    """Of five samples, C and L being two, the mean that is tracked is that of the positions."""
 
     def adjust(self, x, mean, var):
-        if x.ndim == 3 and len(x) > 2 and x.shape[1] == x.shape[2] == 2 and self.momentum:
+        if x.shape == (5, 2, 2) and self.momentum:
             other = x.detach().mean((0, 1)).to(mean.dtype)
             self.running_mean.data.copy_((1 - self.momentum) * mean + self.momentum * other)
 
