@@ -78,10 +78,10 @@ class ClipsOutliers(Output):
 
 @mutant("TRAIN-2", says="y[")
 class SquaresAreTransposed(Output):
-    """Where N and C are equal and L is two, samples and channels are exchanged in the output."""
+    """Of pairs, where N and C are five, samples and channels are exchanged in the output."""
 
     def concerns(self, x):
-        return x.ndim == 3 and x.shape[0] == x.shape[1] and x.shape[2] == 2
+        return x.shape == (5, 5, 2)
 
     def changed(self, x, hat, mean, reciprocal):
         return hat.transpose(0, 1)
