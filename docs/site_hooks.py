@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
-from bn1d_conformance import kills, site, site_bugs, site_kills
+from bn1d_conformance import kills, site, site_bugs, site_kills, site_mutants
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -36,8 +36,10 @@ def drawn_pages() -> dict[str, str]:
     files = sorted((ROOT / "conformance" / "results").glob("*.json"))
     published = {f.stem: json.loads(f.read_text("utf-8")) for f in files}
     matrix = kills.read(ROOT / "conformance" / "tests" / "zoo")
+    mutants = json.loads((ROOT / "conformance" / "mutants" / "results.json").read_text("utf-8"))
     spec = site.spec_pages(published, matrix)
     found = {**site_bugs.pages(), **site_kills.pages(matrix)}
+    found |= site_mutants.pages(mutants["mutants"])
     return {**spec, **found, **site.result_pages(published)}
 
 

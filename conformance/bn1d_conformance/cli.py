@@ -1,4 +1,4 @@
-"""The command `bn1d`: run, explain, repro, list; `vectors` is in a module of its own.
+"""The command `bn1d`: run, explain, repro, list; `vectors`, `results` have their own modules.
 
 Exit codes are a promise: 0 conforms, 1 diverges, 2 wrong use, 3 the kit's own error or an
 incomplete run. What is slow to import is imported by the command that needs it.
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bn1d_conformance import cli_vectors, console
+from bn1d_conformance import cli_results, cli_vectors, console
 from bn1d_conformance.console import wrong_use
 
 PROFILES = ("quick", "full", "deep")
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_vectors.app, name="vectors")
+app.add_typer(cli_results.app, name="results")
 
 
 @app.callback(invoke_without_command=True)
@@ -50,7 +51,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
     json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+        bool, typer.Option("--fail-fast", help="Stop at the first failure that binds.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
     select: Annotated[
@@ -69,12 +70,20 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one check may take.")
     ] = 30.0,
+    shard: Annotated[
+        str, typer.Option(metavar="K/N", help="Judge only part K of N; see bn1d results merge.")
+    ] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run into --json that was cut short.")
+    ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, or a function."""
     from bn1d_conformance import plugin  # noqa: PLC0415
     from bn1d_conformance.run import Options  # noqa: PLC0415
 
+    if seed is None:
+        seed = _resumed(json, resume=resume)
     options = Options(
         target=target,
         device=device,
@@ -85,15 +94,36 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         names=tuple(map(_pair, names or ())),
         seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
+        shard=_shard(shard),
     )
-    result = console.judge(options, json, timings=timings)
-    raise typer.Exit(console.EXIT[result["verdict"]])
+    result = console.judge(options, json, timings=timings, resume=resume)
+    raise typer.Exit(console.exit_code(result))
 
 
 def _profile(name: str) -> str:
     if name not in PROFILES:
         wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
     return name
+
+
+def _resumed(json: Path | None, *, resume: bool) -> int | None:
+    """The seed of the run that goes on; None where none does."""
+    from bn1d_conformance import partial  # noqa: PLC0415
+
+    if resume and json is None:
+        wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")
+    return partial.seed_of(json) if resume and json else None
+
+
+def _shard(text: str) -> str:
+    """Check --shard: K/N."""
+    from bn1d_conformance import parts  # noqa: PLC0415
+
+    try:
+        return "{}/{}".format(*parts.shard(text)) if text else ""
+    except ValueError:
+        hint = f"Write K/N, for example 1/3: 1 <= K <= N <= {parts.MOST}."
+        wrong_use(f"--shard {text!r} is no part.", hint)
 
 
 def _expression(text: str) -> str:
@@ -178,12 +208,12 @@ def repro(
     ] = "",
 ) -> None:
     """Print a script that shows a failure without the kit."""
+    from bn1d_conformance import reading  # noqa: PLC0415
     from bn1d_conformance import repro as writer  # noqa: PLC0415
-    from bn1d_conformance import results  # noqa: PLC0415
 
     try:
-        typer.echo(writer.script(results.load(result), case))
-    except (results.ResultsError, writer.NothingToShowError) as error:
+        typer.echo(writer.script(reading.load(result), case))
+    except (reading.ResultsError, writer.NothingToShowError) as error:
         wrong_use(str(error))
     except (LookupError, TypeError, ValueError, AttributeError):
         wrong_use(f"{result} is not as the schema of results files says.")

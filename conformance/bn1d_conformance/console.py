@@ -28,19 +28,29 @@ def check_output(path: Path | None) -> None:
         wrong_use(f"--json {path} can't be written.", "Give a file in a folder that exists.")
 
 
-def judge(options: Options, json: Path | None, *, timings: bool = False) -> Result:
+def judge(
+    options: Options, json: Path | None, *, timings: bool = False, resume: bool = False
+) -> Result:
     """Run, write the results file, print the verdict."""
-    from bn1d_conformance import report, results  # noqa: PLC0415
+    from bn1d_conformance import partial, report, results  # noqa: PLC0415
     from bn1d_conformance.run import run  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
     check_output(json)
     try:
-        with report.following(options) as progress:
-            result = run(options, progress)
+        with (
+            partial.place(options, json, resume=resume) as place,
+            report.following(options) as progress,
+        ):
+            result = run(options, progress, place)
+            if json:
+                results.write(result, json)
     except TargetError as error:
         wrong_use(str(error), error.hint)
-    if json:
-        results.write(result, json)
     report.show(result, json, timings=timings)
     return result
+
+
+def exit_code(result: Result) -> int:
+    """The exit code of a run; that of a part covers what the part was asked for."""
+    return EXIT[result.get("part", result)["verdict"]]

@@ -42,6 +42,7 @@ class Judged:
         failing: every id that fails, sorted.
         home: the requirement of the first diagnosis, "" where there is none.
         cause: the words of the first diagnosis.
+        diagnoses: how many requirements fail and are folded under no other.
         lost: "crash" or "timeout" if the run did not end.
     """
 
@@ -53,6 +54,7 @@ class Judged:
     failing: tuple[str, ...] = ()
     home: str = ""
     cause: str = ""
+    diagnoses: int = 0
     lost: str = ""
 
 
@@ -118,6 +120,12 @@ class Kills:
     def closed(self) -> list[str]:
         """The gaps that something fails on."""
         return [g.name for g in self.gaps if g.failing or g.lost]
+
+    @property
+    def well_named(self) -> int:
+        """How many mutants have a first diagnosis of the area of their requirement."""
+        areas = ((m.home.partition("-")[0], m.requirement.partition("-")[0]) for m in self.mutants)
+        return sum(home == own for home, own in areas)
 
     @property
     def unexplained(self) -> list[str]:

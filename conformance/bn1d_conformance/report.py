@@ -183,5 +183,8 @@ def _more(console: Console, result: Result, saved: Path | None) -> None:
         )
     elif saved:
         lines.append(f"The results file is {saved}.")
+    if "part" in result:
+        shard = result["part"]["shard"]
+        lines.append(f"This is part {shard} of a run; bn1d results merge joins the parts.")
     if lines:
         console.print(Text("\n" + "\n".join(lines), "dim"))

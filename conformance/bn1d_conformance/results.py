@@ -9,6 +9,7 @@ import platform
 import tempfile
 from collections import Counter, defaultdict
 from contextlib import suppress
+from datetime import datetime, timezone
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,12 @@ VERDICTS = (
 FAILING = ("fail", "crash", "timeout")
 #: Modules that have no say in a verdict, and none in the suite's hash.
 OUTSIDE = {
-    "site.py", "site_bugs.py", "site_kills.py", "kills.py", "bugs.py", "bugs.toml", "markup.py",
-    "report.py", "cli.py", "cli_vectors.py", "console.py",
+    "badge.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py", "cli_vectors.py", "console.py",
+    "diff.py", "kills.py", "markup.py", "reading.py", "report.py", "report_diff.py", "site.py",
+    "site_bugs.py", "site_kills.py", "site_mutants.py", "unavailable.py",
 }  # fmt: skip
 KEPT = 5  # failures of one requirement that the file keeps in full
+SHORT = 60  # characters of a value that a sentence quotes
 Result = dict[str, Any]
 
 
@@ -57,7 +60,7 @@ class Tally:
             "calls": {},
         }
         self.refused: Mapping[str, Any] | None = None
-        self.ended = self.begun = 0
+        self.ended = self.begun = self.place = 0
         for event in events:
             getattr(self, "_on_" + event["e"], lambda _: None)(event)
 
@@ -67,8 +70,9 @@ class Tally:
     def _on_loaded(self, event: Mapping[str, Any]) -> None:
         self.subject = {k: event[k] for k in ("name", "version", "adapter", "dialect")}
 
-    def _on_item(self, _: Mapping[str, Any]) -> None:
+    def _on_item(self, event: Mapping[str, Any]) -> None:
         self.begun += 1
+        self.place = event["place"]
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
         self.ended += 1
@@ -79,7 +83,7 @@ class Tally:
         ident = event["requirement"]
         self.cases[ident] += 1
         self.failed[ident] += not event["passed"]
-        self.failures[ident] += event["failures"]
+        self.failures[ident] += [{**f, "place": self.place} for f in event["failures"]]
         formats = self.held.setdefault(ident, set())
         if event["passed"] and event["format"]:
             formats.add(event["format"])
@@ -105,13 +109,18 @@ class Tally:
             self.failures[ident].append(
                 {k: event[k] for k in ("case", "message", "cause", "says")}
             )
-            self.failures[ident][-1].update(requirement=ident, evidence={})
+            self.failures[ident][-1].update(requirement=ident, evidence={}, place=self.place)
 
     def _on_spent(self, event: Mapping[str, Any]) -> None:
         self.spent.update(event["seconds"])
 
     def _on_offer(self, event: Mapping[str, Any]) -> None:
         self.found = {k: event[k] for k in ("capabilities", "names", "host", "calls")}
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a binding requirement has failed."""
+        return any(self.failed[i] for i, r in spec.requirements().items() if r.binding)
 
     def verdict(self, ident: str) -> str:
         """The one verdict of a requirement: the worst that was seen of it."""
@@ -152,8 +161,9 @@ def build(
             **tally.found,
         },
         "environment": environment(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "options": dict(options),
-        "verdict": _overall(rows, complete=complete),
+        "verdict": overall(rows, complete=complete),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
         "diagnoses": diagnose(failing, tally.held),
@@ -178,7 +188,7 @@ def _row(tally: Tally, ident: str) -> dict[str, Any]:
     }
 
 
-def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool) -> str:
+def overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool) -> str:
     """Diverges if a binding requirement fails; incomplete if one that applies is open."""
     binding = {r["verdict"] for i, r in rows.items() if spec.requirements()[i].binding}
     if binding & set(FAILING):
@@ -276,30 +286,9 @@ def write(result: Result, path: Path) -> None:
         raise
 
 
-class ResultsError(ValueError):
-    """A file that is no results file: one sentence that names it."""
-
-
-def load(path: Path) -> Result:
-    """Read a results file.
-
-    Raises:
-        ResultsError: if it can't be read, is no JSON, or of another schema version.
-    """
-    try:
-        result = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} can't be read as JSON: {error}.") from None
-    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
-        raise ResultsError(f"{path} is no results file of schema version {SCHEMA_VERSION}.")
-    if lacking := sorted({"subject", "verdict", "requirements", "diagnoses"} - result.keys()):
-        raise ResultsError(f"{path} is no results file: it lacks {', '.join(lacking)}.")
-    return result
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the results file."""
-    file = resources.files("bn1d_conformance") / "schema" / "results.schema.json"
+def schema(name: str = "results") -> dict[str, Any]:
+    """Return a JSON Schema: of the results file, or of another file by its name."""
+    file = resources.files("bn1d_conformance") / "schema" / f"{name}.schema.json"
     document: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return document
 
@@ -307,3 +296,9 @@ def schema() -> dict[str, Any]:
 def printable(value: object) -> str:
     """A string of a results file for a terminal: control characters are not passed on."""
     return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def short(value: object) -> str:
+    """A value of a results file for a sentence: as JSON, on one line, and not too long."""
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= SHORT else f"{text[: SHORT - 4]} ..."

@@ -25,6 +25,7 @@ from bn1d_conformance.markup import (
     verdict_badge,
 )
 from bn1d_conformance.subject import CAPABILITIES
+from bn1d_conformance.unavailable import is_absent, sentence
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def spec_pages(published: Published | None = None, kills: Kills | None = None) -
         published: results whose verdicts stand beside each requirement.
         kills: the matrix whose mutants do.
     """
-    published = published or {}
+    published = {k: v for k, v in (published or {}).items() if not is_absent(v)}
     areas = {f"spec/{a.name.lower()}.md": _area_page(a, published, kills) for a in spec.areas()}
     return {"spec/index.md": _spec_index(published), **areas}
 
@@ -59,11 +60,13 @@ def result_pages(published: Published) -> dict[str, str]:
 
 
 def result_page(result: Result) -> str:
-    """Return the page of one results file, as `results.build` makes it.
+    """Return the page of one results file, as `results.build` or `no_result` makes it.
 
     Raises:
         KeyError: if a key of the results file's schema is missing.
     """
+    if is_absent(result):
+        return _absent_page(result)
     parts = (
         _headline(result),
         _diagnoses(result),
@@ -169,6 +172,8 @@ which machine; every requirement with its verdict; and what is wrong, if somethi
 
 
 def _result_row(name: str, result: Result) -> list[str]:
+    if is_absent(result):
+        return [f"[{code(name)}]({name}.md)", _absence(result), *[""] * 5]
     return [
         f"{_subject_link(name, result, '')} {literal(result['subject']['version'])}",
         verdict_badge(result["verdict"]),
@@ -176,6 +181,21 @@ def _result_row(name: str, result: Result) -> list[str]:
         *(number(result["counts"][k]) for k in ("pass", "total")),
         flat(result["accuracy"]["grade"]),
     ]
+
+
+def _absence(result: Result) -> str:
+    """Why there is no result, and the day of the last one: never a number that is none."""
+    return f"{verdict_badge('no result')} {literal(sentence(result).removeprefix('no result: '))}"
+
+
+def _absent_page(result: Result) -> str:
+    """What could not be judged, and below it the last results that there were."""
+    head = f"# {literal(result['target'])} {{ #no-result }}\n\n{_absence(result)}\n"
+    last = result["last_good"]
+    if last is None:
+        return head
+    then = f"What follows is of {literal(last['date'])}, and may be so no longer."
+    return f"{head}\n{then}\n\n{result_page(last).replace('# ', '## ', 1)}"
 
 
 def _sums(result: Result) -> tuple[int, int]:

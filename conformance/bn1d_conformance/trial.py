@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pytest
 
 from bn1d_conformance import clock, program
-from bn1d_conformance.expected import Answers
+from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import Failure, by_condition, compare
 from bn1d_conformance.offer import Offer, ask
 from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.expected import Answer, Expected
+    from bn1d_conformance.expected import Answer
+    from bn1d_conformance.keep import Store
     from bn1d_conformance.records import Recorder
     from bn1d_conformance.subject import Array, Config, Gradients, Layer
 
@@ -152,9 +153,10 @@ class Memory:
     folder: Path | None = None
     worker: str = ""
     steps: OrderedDict[Case, Step] = field(default_factory=OrderedDict)
-    answers: Answers = field(default_factory=Answers)
+    answers: OrderedDict[tuple[Case, str], Expected] = field(default_factory=OrderedDict)
     facts: dict[str, Any] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
+    store: Store | None = None
 
     def enter(self, stage: str) -> None:
         """Say what the subject is about to do; not again what has cost too many processes.
@@ -267,9 +269,10 @@ class Trial:
         return self._watch(Guard(layer, num_features, self.memory))
 
     def adopt(self, module: Any, config: Config) -> Guard:
-        """Wrap a module of the subject's that came about without construction: a copy."""
+        """Wrap a module that was made from a layer, as a copy is: no script can make it again."""
         layer: Any = self.subject
-        return self._watch(Guard(layer.wrap(module), config, self.memory))
+        self._last = None
+        return Guard(layer.wrap(module), config, self.memory)
 
     def _watch(self, guard: Guard) -> Guard:
         """Remember the layer that a failure is about."""
@@ -295,7 +298,13 @@ class Trial:
 
     def expected(self, case: Case, grade: str = "conforming") -> Expected:
         """Return the oracle's answers to a case, computed once."""
-        return self.memory.answers.to(case, grade)
+        answers = self.memory.answers
+        if (case, grade) not in answers:
+            base = None if grade == "conforming" else self.expected(case)
+            answers[case, grade] = Expected(case, grade, base, self.memory.store)
+            while len(answers) > 3 * KEPT:
+                answers.popitem(last=False)
+        return answers[case, grade]
 
     @contextmanager
     def case(self, case: Case | str, *ids: str) -> Iterator[None]:
@@ -388,6 +397,11 @@ class Trial:
             return str(error.error)
         self.fail(ident, "It is accepted, and should be refused.", cause=f"{self._case} accepted")
         return ""
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a binding requirement has failed."""
+        return any(spec.requirements()[f.requirement].binding for f in self.failures)
 
     def report(self) -> str:
         """Every failure of the item, as text: first the requirement, then what happened."""

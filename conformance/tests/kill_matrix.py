@@ -1,8 +1,9 @@
 """Judge every mutant of the zoo by every check, and write `zoo/kills.json`: `nox -s kills`.
 
-Each has a process of its own, forked from one that has imported everything and heard the oracle
-on every case: what a mutant does to its process is nobody else's trouble, and nothing is
-computed twice. Names on the command line: these alone are judged anew.
+Each has a process of its own, forked from one that has imported everything: what a mutant does to
+its process is nobody else's trouble. The oracle's answers are kept on disk, and computed once.
+Names on the command line: these alone are judged anew. The last lines say how many mutants are
+named rightly, and in how many diagnoses.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gc
 import json
 import multiprocessing
 import os
+import statistics
 import sys
 import time
 from collections import deque
@@ -22,8 +24,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "zoo"))
 
-from judging import ZOO, Shared, call_pytest, from_zoo, here
 from register import GAPS, MUTANTS
+from runs import ZOO, call_pytest, from_zoo, here
 
 from bn1d_conformance import kills, results
 
@@ -74,23 +76,17 @@ def in_children(todo, jobs):
             yield child.name, child.answer(ready=pipe in ready)
 
 
-def judged(wrong, answers):
-    """What a run of all checks finds: the ids that fail, and the first diagnosis."""
-    result = here(f"{ZOO}/{wrong.target}", profile=wrong.profile, answers=answers)
+def judged(wrong):
+    """What a run of all checks finds: the ids that fail, the first diagnosis, and how many."""
+    result = here(f"{ZOO}/{wrong.target}", profile=wrong.profile)
     rows = result["requirements"].items()
     first = result["diagnoses"][0] if result["diagnoses"] else {"requirement": "", "cause": ""}
     return {
         "failing": sorted(i for i, row in rows if row["verdict"] in results.FAILING),
         "home": first["requirement"],
         "cause": first["cause"],
+        "diagnoses": len(result["diagnoses"]),
     }
-
-
-def heard(answers):
-    """The oracle's answers to all that the checks ask of torch's own layer."""
-    for profile in sorted({m.profile for m in MUTANTS}, reverse=True):
-        here(TORCH, profile=profile, answers=answers)
-    return answers
 
 
 def described(wrong):
@@ -108,9 +104,8 @@ def found(wanted):
     """What is found of each of these, by name."""
     start = time.monotonic()
     call_pytest("--collect-only", "--bn1d-subject", TORCH)  # imports what the children need
-    [(_, answers)] = in_children([("the oracle", heard, Shared())], 1)
     gc.freeze()  # a child that wrote into it would need memory of its own
-    todo = [(wrong.made.__name__, judged, wrong, answers) for wrong in wanted]
+    todo = [(wrong.made.__name__, judged, wrong) for wrong in wanted]
     rows = {}
     for name, row in in_children(todo, os.cpu_count() or 1):
         rows[name] = row
@@ -132,7 +127,7 @@ def kept(names):
     return {r["name"]: {k: r[k] for k in r if k in JUDGED} for r in rows if r["name"] not in names}
 
 
-JUDGED = ("failing", "home", "cause", "lost")
+JUDGED = ("failing", "home", "cause", "diagnoses", "lost")
 
 
 def written(rows):
@@ -160,6 +155,9 @@ def main(names):
     for what in ("survivors", "closed", "unexplained", "stale"):
         if left := getattr(matrix, what):
             print(f"{what}: {', '.join(left)}")
+    right, counts = matrix.well_named, [m.diagnoses for m in matrix.mutants]
+    print(f"The first diagnosis names the right area of {right} of {len(counts)} mutants.")
+    print(f"Diagnoses of a mutant: median {statistics.median(counts):g}, at most {max(counts)}.")
     return bool(matrix.survivors or matrix.closed or matrix.unexplained or matrix.stale)
 
 

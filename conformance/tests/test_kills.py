@@ -16,7 +16,7 @@ ZOO = Path(__file__).parent / "zoo"
 sys.path.insert(0, str(ZOO))
 try:
     import register
-    from judging import from_zoo
+    from runs import from_zoo
 finally:
     sys.path.remove(str(ZOO))
 

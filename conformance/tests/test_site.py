@@ -18,7 +18,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bn1d_conformance import bugs, kills, markup, site, site_bugs, site_kills
+from bn1d_conformance import bugs, kills, markup, site, site_bugs, site_kills, site_mutants
 from bn1d_reference import SPEC_VERSION, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,12 @@ PUBLISHED = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 JUDGED = [i for i, r in spec.requirements().items() if r.area in ("STATS", "EVAL")]
 SAID = "running_var[0] is 1, where 2 is right."
 WRONG = {"case": "A1/fp32", "message": SAID, "cause": "", "evidence": {}}
+
+MUTANT = {
+    "id": "plain:per_channel:Sub->Add:1", "source": "plain", "operator": "Sub->Add",
+    "before": "n - 1", "after": "n + 1", "status": "killed", "verdict": "fail",
+    "requirement": "STATS-2", "profile": "quick", "reason": "",
+}  # fmt: skip
 
 
 def row(ident):
@@ -167,6 +173,7 @@ def test_every_link_leads_to_a_page_and_an_anchor(result):
         **site.result_pages(published),
         **site_bugs.pages(),
         **site_kills.pages(matrix),
+        **site_mutants.pages([MUTANT]),
     }
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
     anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
@@ -411,11 +418,37 @@ def test_prose_makes_code_and_links_only(text):
     assert set(tags) <= {"p", "code", "a"}
 
 
+# The mutants
+
+
+def test_a_mutant_leads_to_what_it_fails_and_an_equivalent_one_has_its_reason():
+    same = {"status": "equivalent", "requirement": "", "reason": "The sum is zero (STATS-1)."}
+    [page] = site_mutants.pages([MUTANT, {**MUTANT, **same}]).values()
+    drawn = Structure(page)
+    links = [dict(attrs)["href"] for tag, attrs in drawn.tags if tag == "a"]
+    assert links.count("../spec/stats.md#stats-2") == 1
+    assert links.count("../spec/stats.md#stats-1") == 1
+    assert "The sum is zero" in "".join(drawn.text)
+    assert "2 changes" in page
+    assert "1 fail a requirement, and 1 change nothing" in page
+
+
+@pytest.mark.parametrize("hostile", ["<script>", "[x](javascript:1)", "a | b", "**b** `c", "&lt;"])
+def test_no_line_of_a_mutant_becomes_markup(hostile):
+    def structure(text):
+        changed = {"before": text, "after": text, "operator": text}
+        [page] = site_mutants.pages([{**MUTANT, **changed}]).values()
+        assert text in "".join(Structure(page).text)
+        return [tag for tag, _ in Structure(page).tags]
+
+    assert structure(hostile) == structure("plain")
+
+
 # The rooms
 
 
 def test_the_site_imports_nothing_that_runs_a_subject():
-    names = ("site", "site_bugs", "site_kills")
+    names = ("site", "site_bugs", "site_kills", "site_mutants")
     imports = ", ".join(f"bn1d_conformance.{name}" for name in names)
     script = f"import {imports}, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True)

@@ -18,7 +18,7 @@ FAILING = ("fail", "crash", "timeout")
 sys.path.insert(0, str(ZOO))
 try:
     import register
-    from judging import from_zoo, here
+    from runs import from_zoo, here
 finally:
     sys.path.remove(str(ZOO))
 
@@ -116,14 +116,10 @@ def test_what_a_mutant_repeats_is_in_the_table_of_bugs():
         assert named(wrong.seen) <= known, (wrong.made.__name__, named(wrong.seen) - known)
 
 
-def test_the_zoo_covers_every_area():
+def test_every_requirement_has_a_mutant():
     caught = {m.requirement for m in MUTANTS}
     assert caught <= set(spec.requirements())
-    areas = (
-        "CTOR", "PARAM", "BUF", "TRAIN", "EVAL", "STATS", "GRAD", "INPUT", "STATE", "DTYPE", "NUM",
-        "LAYOUT",
-    )  # fmt: skip
-    rows = [r for r in spec.requirements().values() if r.area in areas and not r.untested]
+    rows = [r for r in spec.requirements().values() if not r.untested]
     assert {r.id for r in rows} <= caught, "a requirement that no mutant breaks"
     assert len(MUTANTS) >= 100
-    assert len(BENIGN) >= 14
+    assert len(BENIGN) >= 22

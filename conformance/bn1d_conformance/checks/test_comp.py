@@ -172,7 +172,7 @@ def test_without_gradients(trial: Trial, how: str, training: bool) -> None:
 
 @requirement("COMP-7")
 def test_functional_call(trial: Trial) -> None:
-    """Other tensors for one call."""
+    """Other tensors for one call, between two calls with the layer's own."""
     case = drawn(trial, "functional", 6, 3, training=False)
     other = drawn(trial, "functional other", 6, 3, training=False)
     with trial.case(case):
@@ -187,9 +187,11 @@ def test_functional_call(trial: Trial) -> None:
         }
         x = trial.torch.from_numpy(case.x.copy()).to(inner.device)
         call = trial.torch.func.functional_call
+        trial.compare("COMP-7", layer.forward(case.x), trial.expected(case).y, case)
         y = layer.call("functional_call", call, layer.module, given, (x,))
         now = replace(case, state=other.state)
         trial.compare("COMP-7", y.detach().cpu().numpy(), trial.expected(now).y, now)
+        trial.compare("COMP-7", layer.forward(case.x), trial.expected(case).y, case)
         names = unchanged(before, layer.state())
         trial.expect("COMP-7", not names, f"functional_call changes {names} of the layer.")
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import math
 import sys
 from pathlib import Path
 
 import pytest
 
 from bn1d_conformance import plugin, records, results
-from bn1d_conformance.expected import Answers
 
 ZOO = Path(__file__).parent
 
@@ -29,39 +26,21 @@ def from_zoo(*patterns):
 class Listener(records.Recorder):
     """Keeps the events of a run in this process, where a worker would write them to a file."""
 
-    def __init__(self, answers=None):
+    def __init__(self):
         super().__init__(None)
-        self.events, self.answers = [], answers
+        self.events = []
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config):
         config.stash[plugin.RECORDER] = self
-        if self.answers is not None:
-            config.stash[plugin.ANSWERS] = self.answers
 
     def write(self, event, **values):
         self.events.append({"e": event, **values})
 
 
-class Shared(Answers):
-    """Of all runs of a process: what is the same question to them is told by its content."""
-
-    most = math.inf
-
-    def key(self, case):
-        state = vars(case.state).values()
-        arrays = [a for a in (case.x, case.dy, *state) if hasattr(a, "tobytes")]
-        digest = hashlib.blake2b(digest_size=16)
-        for array in arrays:
-            digest.update(f"{array.dtype} {array.shape}".encode() + array.tobytes())
-        kept = case.state.num_batches_tracked, case.training, case.exact
-        given = tuple(a is None for a in state)
-        return case.id, case.config, kept, given, digest.digest()
-
-
-def here(target, select="", profile="quick", answers=None):
+def here(target, select="", profile="quick"):
     """The results document of the checks that match, run in this process."""
-    listener = Listener(answers)
+    listener = Listener()
     subject = ("--bn1d-profile", profile, "--bn1d-subject", target, "-k", select)
     call_pytest(*subject, plugins=[listener])
     tally = results.Tally(listener.events)
