@@ -193,6 +193,13 @@ def publish(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """Judge every mutant by every check, for the site; names after `--`: these alone."""
+    install(session, "test", torch=True)
+    session.run("python", "conformance/tests/kill_matrix.py", *session.posargs)
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Judge every generated mutant; after `--`, -k WORD or --only ID chooses among them."""
     install(session, torch=True)

@@ -10,7 +10,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import site_bugs
+from bn1d_conformance import site_bugs, site_kills
 from bn1d_conformance.markup import (
     TONES,
     code,
@@ -32,6 +32,7 @@ from bn1d_reference import SPEC_VERSION, spec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bn1d_conformance.kills import Kills
     from bn1d_reference.spec import Area, Requirement
 
     Result = Mapping[str, Any]
@@ -41,14 +42,15 @@ if TYPE_CHECKING:
 SPEC, RESULTS = "../spec/", "../results/"  # from any drawn page
 
 
-def spec_pages(published: Published | None = None) -> dict[str, str]:
+def spec_pages(published: Published | None = None, kills: Kills | None = None) -> dict[str, str]:
     """Return the pages of the spec by path: `spec/index.md`, then one an area.
 
     Args:
         published: results whose verdicts stand beside each requirement.
+        kills: the matrix whose mutants do.
     """
     published = {k: v for k, v in (published or {}).items() if not is_absent(v)}
-    areas = {f"spec/{a.name.lower()}.md": _area_page(a, published) for a in spec.areas()}
+    areas = {f"spec/{a.name.lower()}.md": _area_page(a, published, kills) for a in spec.areas()}
     return {"spec/index.md": _spec_index(published), **areas}
 
 
@@ -120,13 +122,13 @@ def _passes(area: Area, result: Result) -> int:
     return sum(rows[r.id]["verdict"] == "pass" for r in area.requirements if r.id in rows)
 
 
-def _area_page(area: Area, published: Published) -> str:
+def _area_page(area: Area, published: Published, kills: Kills | None) -> str:
     parts = [f"# {area.title}\n\n{prose(area.about)}"]
-    parts += [_requirement(r, published) for r in area.requirements]
+    parts += [_requirement(r, published, kills) for r in area.requirements]
     return "\n\n".join(parts) + "\n"
 
 
-def _requirement(r: Requirement, published: Published) -> str:
+def _requirement(r: Requirement, published: Published, kills: Kills | None) -> str:
     rows = {
         "Why": prose(r.intent),
         "What breaks": prose(r.breaks),
@@ -137,6 +139,7 @@ def _requirement(r: Requirement, published: Published) -> str:
         "Until": r.until and f"PyTorch {literal(r.until)}",
         "Not tested": prose(r.untested),
         "Would have caught": site_bugs.links_of(r.id),
+        "Mutants": site_kills.links_of(kills, r.id) if kills else "",
         "Verdicts": ", ".join(_verdict_of(r.id, *item) for item in published.items()),
     }
     head = f"## {r.id} {{ #{r.id.lower()} }}"

@@ -26,7 +26,13 @@ def pages() -> dict[str, str]:
 
 def links_of(requirement: str) -> str:
     """Return links to the bugs that a requirement catches, from a page of the spec."""
-    return ", ".join(f"[{b.id}](../bugs/index.md#{b.id.lower()})" for b in caught_by(requirement))
+    return ", ".join(map(link_to, caught_by(requirement)))
+
+
+def link_to(bug: Bug) -> str:
+    """Return a link to a bug, from another folder's page."""
+    page = "index" if bug.requirements else "not-tested"
+    return f"[{bug.id}](../bugs/{page}.md#{bug.id.lower()})"
 
 
 # Found in the wild

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bn1d_conformance import bugs, markup, site, site_bugs, site_mutants
+from bn1d_conformance import bugs, kills, markup, site, site_bugs, site_kills, site_mutants
 from bn1d_reference import SPEC_VERSION, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,8 +179,14 @@ def test_a_requirement_that_a_file_does_not_know_was_not_run(result):
 
 def test_every_link_leads_to_a_page_and_an_anchor(result):
     published = {"mine": result}
-    drawn = {**site.spec_pages(published), **site.result_pages(published), **site_bugs.pages()}
-    drawn |= site_mutants.pages([MUTANT])
+    matrix = kills.read(ROOT / "conformance" / "tests" / "zoo")
+    drawn = {
+        **site.spec_pages(published, matrix),
+        **site.result_pages(published),
+        **site_bugs.pages(),
+        **site_kills.pages(matrix),
+        **site_mutants.pages([MUTANT]),
+    }
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
     anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
     for path, page in drawn.items():
@@ -257,6 +263,21 @@ def test_no_string_of_the_table_becomes_markup(monkeypatch, hostile):
         return [[tag for tag, _ in page.tags] for page in drawn]  # a heading's id is its words
 
     assert structures(hostile) == structures("plain")
+
+
+# The mutants
+
+
+def matrix_of(text):
+    """A kill matrix, all of whose words are this text."""
+    row = dict.fromkeys(("name", "file", "sentence", "seen", "profile", "cause", "lost"), text)
+    failing = ["STATS-1", "STATS-2", "STATS-3", "STATS-4", text]
+    mutant = {**row, "requirement": "STATS-1", "failing": failing, "home": text}
+    quick = {**mutant, "failing": ["STATS-5", text], "home": "STATS-5", "lost": ""}
+    gap = {**row, "failing": [], "why": text, "would": text}
+    kit = {"version": text, "spec_version": text, "suite_hash": text}
+    document = {"kit": kit, "mutants": [mutant, quick], "gaps": [gap]}
+    return kills.parse(document, {"STATS-1": text})
 
 
 # The results
@@ -374,6 +395,7 @@ HOSTILE = [
 ]
 
 
+AREAS = ("gaps.md", *(f"{area.name.lower()}.md" for area in spec.areas()))
 FREE = {"weight", "torch", "y fp32"}  # keys that a results file chooses
 
 
@@ -404,6 +426,22 @@ def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
         return [Structure(pages[p]).tags for p in ("results/index.md", "spec/stats.md")]
 
     assert structures(hostile) == structures("plain")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_string_of_a_matrix_becomes_markup(hostile):
+    def structures(text):
+        matrix = matrix_of(text)
+        pages = {**site_kills.pages(matrix), **site.spec_pages(kills=matrix)}
+        wanted = ("kills/index.md", "kills/stats.md", "kills/gaps.md", "spec/stats.md")
+        drawn = {"a", "code"}  # a sentence may have code, and name requirements
+        tags = [[tag for tag, _ in Structure(pages[path]).tags] for path in wanted]
+        return [[tag for tag in page if tag not in drawn] for page in tags]
+
+    assert structures(hostile) == structures("plain")
+    for page in site_kills.pages(matrix_of(hostile)).values():
+        links = [dict(attrs)["href"] for tag, attrs in Structure(page).tags if tag == "a"]
+        assert all(link.startswith(("#", "../spec/", "../bugs/", *AREAS)) for link in links)
 
 
 def test_numbers_that_are_strings_are_strings(result):
@@ -459,8 +497,9 @@ def test_no_line_of_a_mutant_becomes_markup(hostile):
 
 
 def test_the_site_imports_nothing_that_runs_a_subject():
-    rooms = ", ".join(f"bn1d_conformance.{name}" for name in ("site", "site_bugs", "site_mutants"))
-    script = f"import {rooms}, sys; print(*sys.modules)"
+    names = ("site", "site_bugs", "site_kills", "site_mutants")
+    imports = ", ".join(f"bn1d_conformance.{name}" for name in names)
+    script = f"import {imports}, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True)
     names = {name.partition(".")[0] for name in loaded.split()}
     assert not names & {"numpy", "torch", "ml_dtypes", "pytest", "typer", "rich"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,9 +170,9 @@ def test_bias_is_keyword_only(trial: Trial) -> None:
 @pytest.mark.parametrize("momentum", [0.0, 0.5, 1.0, None, 1])
 def test_momentum_range(trial: Trial, momentum: float | None) -> None:
     """0, 1, None and what lies between construct and train."""
-    case = drawn(trial, "range", 4, 3, momentum=momentum)
-    with trial.case(case):
-        trial.build(case.config).forward(case.x)
+    case = drawn(trial, "range", 4, 3)
+    with trial.case(f"momentum={momentum!r}"):  # 1 and 1.0 are equal, and not the same
+        trial.build(replace(case.config, momentum=momentum)).forward(case.x)
         trial.expect("CTOR-10", True, "")
 
 
