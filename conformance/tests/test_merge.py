@@ -131,7 +131,13 @@ def part(k, n, *, failing=(), complete=True, **options):
         failures = [{**failure, "case": f"{k}"}] if ident in failing else []
         events += [
             {"e": "item", "place": place * n + k},
-            {"e": "judged", "requirement": ident, "format": "fp32", "passed": not failures}
+            {
+                "e": "judged",
+                "requirement": ident,
+                "case": "c",
+                "format": "fp32",
+                "passed": not failures,
+            }
             | {"failures": failures},
         ]
     asked = vars(Options("m:Layer", shard=f"{k}/{n}", **options))

@@ -20,8 +20,8 @@ FAILURE = {"case": "c", "message": "It is wrong.", "cause": "", "says": "", "evi
 
 def event(ident, *, passed):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    judged = {"requirement": ident, "format": "fp32", "passed": passed, "failures": failures}
-    return {"e": "judged", **judged}
+    about = {"requirement": ident, "case": "c", "format": "fp32"}
+    return {"e": "judged", **about, "passed": passed, "failures": failures}
 
 
 def document(failing=(), **options):

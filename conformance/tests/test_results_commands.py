@@ -23,7 +23,7 @@ def document(**verdicts):
         verdict = verdicts.get(f"_{k}", "pass")
         failure = {"requirement": ident, "case": "c", "message": "m", "cause": "", "says": ""}
         failures = [{**failure, "evidence": {}}] if verdict == "fail" else []
-        judged = {"requirement": ident, "format": "", "passed": not failures}
+        judged = {"case": "c", "requirement": ident, "format": "", "passed": not failures}
         if verdict in {"pass", "fail"}:
             events.append({"e": "judged", **judged, "failures": failures})
         else:
