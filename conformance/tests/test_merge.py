@@ -126,7 +126,8 @@ def test_a_shard_that_is_none(text):
 def part(k, n, *, failing=(), complete=True, **options):
     """A part's document; it has judged every requirement once."""
     failure = {"message": "m", "cause": "", "says": "", "evidence": {}}
-    events = [{"e": "loaded", "name": "Layer", "version": "1", "adapter": "a", "dialect": {}}]
+    about = dict.fromkeys(results.DESCRIBED, "") | {"name": "Layer", "version": "1", "dialect": {}}
+    events = [{"e": "loaded", **about}]
     for place, ident in enumerate(spec.requirements()):
         failures = [{**failure, "case": f"{k}"}] if ident in failing else []
         events += [
