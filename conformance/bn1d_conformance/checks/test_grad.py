@@ -252,7 +252,11 @@ def test_exact_with_root(trial: Trial, fmt: str, rank: int) -> None:
     trial.require(fmt, *(["3d"] if rank == 3 else []))
     require_exact_root(trial)
     for case in exact_cases.exact(fmt, rank):
-        _step(trial, case, "GRAD-15", "GRAD-15")
+        n = case.x.size // case.config.num_features
+        halves = (
+            n & (n - 1) == 0
+        )  # else 1/n is rounded, by which a kernel may multiply, and fuse it
+        _step(trial, case, "GRAD-15" if halves else "", "GRAD-15")
 
 
 @requirement("GRAD-15")
