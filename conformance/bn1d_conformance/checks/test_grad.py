@@ -253,9 +253,7 @@ def test_exact_with_root(trial: Trial, fmt: str, rank: int) -> None:
     require_exact_root(trial)
     for case in exact_cases.exact(fmt, rank):
         n = case.x.size // case.config.num_features
-        halves = (
-            n & (n - 1) == 0
-        )  # else 1/n is rounded, by which a kernel may multiply, and fuse it
+        halves = n & (n - 1) == 0  # else a kernel may multiply by a rounded 1/n
         _step(trial, case, "GRAD-15" if halves else "", "GRAD-15")
 
 
