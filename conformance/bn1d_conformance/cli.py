@@ -7,7 +7,7 @@ incomplete run. What is slow to import is imported by the command that needs it.
 from __future__ import annotations
 
 import sys
-from pathlib import Path  # noqa: TC003 - Typer reads the annotations
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -246,17 +246,18 @@ def list_command() -> None:
 
 @app.command()
 def porting(
-    old: Annotated[Path, typer.Argument(metavar="FROM.json", help="Of bn1d run --json.")],
-    new: Annotated[Path, typer.Argument(metavar="TO.json", help="The same, of another subject.")],
+    old: Annotated[str, typer.Argument(metavar="FROM", help="A framework, or a results file.")],
+    new: Annotated[str, typer.Argument(metavar="TO", help="The same.")],
 ) -> None:
     """Print what differs between two subjects by convention, and code that converts."""
     from bn1d_conformance import porting as guide  # noqa: PLC0415
     from bn1d_conformance import reading  # noqa: PLC0415
 
+    known = guide.documented()
     try:
-        sides = [guide.side_of(reading.load(file)) for file in (old, new)]
+        sides = [known.get(name) or guide.side_of(reading.load(Path(name))) for name in (old, new)]
     except reading.ResultsError as error:
-        wrong_use(str(error))
+        wrong_use(str(error), f"Frameworks are {', '.join(known)}.")
     typer.echo(guide.script(*sides))
 
 

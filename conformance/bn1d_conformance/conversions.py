@@ -13,26 +13,23 @@ def convert_momentum(momentum: float) -> float:
     return 1 - momentum
 
 
-def to_biased(running_var: float, n: int, start: float = 0.0) -> float:
-    """running_var as if every batch's variance had been divided by n, and not by n - 1.
+def convert_state(state: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """The same tensors under other names: evaluation gives the same, whoever tracked them."""
+    return {names[name]: value for name, value in state.items() if name in names}
+
+
+def convert_var(running_var: Any, n: int, start: Any, step: int) -> Any:
+    """What another layer tracks over the same batches, by the same momentum from the same start.
 
     Args:
-        running_var: as it was tracked.
-        n: values of a channel in each batch, N or N*L; exact where it was always the same.
-        start: what the first value, 1, still weighs: (1 - weight of new)**batches.
+        running_var: after them.
+        n: values of a channel in each, N or N*L; batches of several sizes have no one factor.
+        start: what is left of the start: running_var then, times the weight of the old to the
+            power of the number of batches.
+        step: 1 from a variance divided by n - 1 to one divided by n, -1 back, 0 where both have
+            the same; `STEP` has it by the number of dimensions of an input.
     """
-    return (running_var - start) * (n - 1) / n + start
-
-
-def to_unbiased(running_var: float, n: int, start: float = 0.0) -> float:
-    """running_var as if every batch's variance had been divided by n - 1, and not by n.
-
-    Args:
-        running_var: as it was tracked.
-        n: values of a channel in each batch, N or N*L; exact where it was always the same.
-        start: what the first value, 1, still weighs: (1 - weight of new)**batches.
-    """
-    return (running_var - start) * n / (n - 1) + start
+    return (running_var - start) * ((n - 1) / n) ** step + start
 
 
 def swap_layout(x: Any) -> Any:

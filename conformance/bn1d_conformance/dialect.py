@@ -8,7 +8,8 @@ Nothing outside this table can be excused.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from bn1d_conformance.subject import TargetError
@@ -16,6 +17,8 @@ from bn1d_conformance.subject import TargetError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
+
+    from bn1d_conformance.judge import Failure
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,32 @@ class Convention:
             return value in self.values
         return self.range[0] <= decimal(value) <= self.range[1] and decimal(value) < math.inf
 
-    def differs(self, value: str) -> bool:
-        """Whether this value is another than PyTorch's."""
-        if self.values:
-            return value != self.pytorch
-        return decimal(value) != float(self.pytorch)
+    def differs(self, value: str, other: str = "") -> bool:
+        """Whether a value is another than the other one, which is PyTorch's unless it is given."""
+        other = other or self.pytorch
+        return value != other if self.values else decimal(value) != decimal(other)
+
+
+@dataclass
+class Notes:
+    """What a case says of the declared conventions, by requirement.
+
+    Attributes:
+        deviates: those under which something holds that fails as PyTorch.
+        strays: what holds as PyTorch, and fails under a convention that is declared for it: wrong
+            where anything deviates, as a layer has one convention and not now this, now that.
+    """
+
+    deviates: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    strays: defaultdict[str, list[Failure]] = field(default_factory=lambda: defaultdict(list))
+
+    def of(self, ident: str) -> dict[str, Any]:
+        """What the event of a requirement says of it; nothing for most."""
+        said = {
+            "deviates": sorted(self.deviates.get(ident, ())),
+            "strays": [asdict(f) for f in self.strays.get(ident, ())[:1]],
+        }
+        return {key: found for key, found in said.items() if found}
 
 
 CONVENTIONS = (

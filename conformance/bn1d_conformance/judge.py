@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.dialect import Notes
     from bn1d_conformance.expected import Answer
     from bn1d_conformance.numbers import F64, I64
     from bn1d_conformance.subject import Array
@@ -59,6 +60,27 @@ class Accuracy:
     ulp: float
     worst: float
     fraction: float
+
+
+def examine(
+    requirement: str, case: Case, got: Array | None, answer: Answer, notes: Notes
+) -> tuple[Answer, Failure | None]:
+    """Compare as PyTorch and, where that fails, as the subject declares.
+
+    Returns:
+        The answer that decides, and what is wrong under it.
+    """
+    result, declared = compare(requirement, case, got, answer), answer.declared
+    if declared:
+        under = compare(requirement, case, got, declared)
+        if isinstance(result, Failure):
+            answer, result = declared, under
+            if not isinstance(under, Failure):
+                notes.deviates[requirement].add(declared.convention)
+        elif isinstance(under, Failure):
+            says = f"PyTorch's convention is followed here, and {declared.convention} elsewhere"
+            notes.strays[requirement].append(replace(under, cause="two conventions", says=says))
+    return answer, result if isinstance(result, Failure) else None
 
 
 def accepted(got: F64, answer: Answer) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance.parts import shard
 from bn1d_conformance.reading import ResultsError
-from bn1d_conformance.results import DESCRIBED, KEPT, Tally, build, overall, short, suite_hash
+from bn1d_conformance.results import (
+    DESCRIBED,
+    KEPT,
+    Tally,
+    build,
+    overall,
+    place,
+    short,
+    suite_hash,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -117,10 +126,13 @@ def summary(tally: Tally, rows: Mapping[str, Any], text: str, *, complete: bool)
 
 def _seen(tally: Tally, ident: str) -> dict[str, Any]:
     held = tally.held.get(ident)
+    strays = tally.strays.get(ident, [])
+    open_ = {"strays": _kept(strays), "straying": tally.straying[ident]} if strays else {}
     return {
         "marks": sorted(tally.marks[ident]),
         "held": None if held is None else sorted(held),
         "failures": _kept(tally.failures[ident]),
+        **open_,
     }
 
 
@@ -146,15 +158,11 @@ def tally(documents: Iterable[Result]) -> Tally:
     whole = Tally([])
     for document in documents:
         _add(whole, document)
+    whole.settle()
     for ident, rows in whole.failures.items():
-        rows.sort(key=_place)
+        rows.sort(key=place)
         whole.failures[ident] = rows + [row for row in rows for _ in range(row["times"] - 1)]
     return whole
-
-
-def _place(failure: Mapping[str, Any]) -> int:
-    place: int = failure["place"]
-    return place
 
 
 def _add(whole: Tally, document: Result) -> None:
@@ -174,6 +182,9 @@ def _add(whole: Tally, document: Result) -> None:
         whole.marks[ident].update(seen["marks"])
         whole.deviating[ident].update(row.get("deviates", {}))
         whole.failures[ident] += seen["failures"]
+        if "strays" in seen:
+            whole.strays[ident] += seen["strays"]
+            whole.straying[ident] += seen["straying"]
         if seen["held"] is not None:
             whole.held.setdefault(ident, set()).update(seen["held"])
 

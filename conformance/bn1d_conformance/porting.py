@@ -1,31 +1,44 @@
 """The porting guide: what differs between two subjects, and the code that converts.
 
-It is drawn from what results files say of their subjects; nothing here runs one.
+It is drawn from what results files say of their subjects, and from what frameworks document;
+nothing here runs one.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
+import sys
 from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import conversions, dialect
-from bn1d_conformance.markup import code, literal, table
+from bn1d_conformance.markup import code, literal, prose, table, web
 from bn1d_conformance.subject import COUNTER, ROLES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    Result = Mapping[str, Any]
+    from bn1d_conformance.results import Result
 
 TENSORS = (*ROLES, COUNTER)
-#: What to do about each convention that differs; the others have code of their own.
+#: What to do where a convention differs.
 ADVICE = {
-    "running_average": "Take the averages that evaluation uses; go on training with care.",
-    "cumulative": "`momentum=None` has no counterpart: choose a number.",
-    "single_value": "Give every channel two values or more.",
-    "counter": "`num_batches_tracked` has no counterpart: leave it out, or start it at 0.",
+    "momentum": "`convert_momentum`",
+    "default_momentum": "say it, as `OPTIONS` does",
+    "default_eps": "say it, as `OPTIONS` does",
+    "running_var": "keep it to evaluate; `convert_var` to compare what is tracked",
+    "running_average": "keep it to evaluate; what is tracked from then on differs",
+    "cumulative": "there is no `momentum=None` to convert: choose a number",
+    "single_value": "give every channel two values or more",
+    "counter": "leave it out, or start it at 0",
+    "layout": "`swap_layout`",
 }
 
 
@@ -37,187 +50,139 @@ class Side:
         name: for people.
         dialect: a value for every convention.
         names: what it calls each tensor that it has.
+        source: the page that says so; "" for what a results file says.
     """
 
     name: str
     dialect: Mapping[str, str]
     names: Mapping[str, str]
-
-    @property
-    def eps(self) -> float:
-        """Its default."""
-        return float(self.dialect["default_eps"])
-
-    @property
-    def momentum(self) -> float:
-        """Its default, in its own sense."""
-        return float(self.dialect["default_momentum"])
+    source: str = ""
 
     def correction(self, rank: int) -> int:
-        """What its tracked variance takes from n."""
+        """What its tracked variance takes from n, for inputs of 2 or 3 dimensions."""
         return dialect.correction(self.dialect, (0,) * rank)
 
 
-PYTORCH = Side("PyTorch", dialect.PYTORCH, {name: name for name in TENSORS})
+PYTORCH = Side(
+    "PyTorch",
+    dialect.PYTORCH,
+    {name: name for name in TENSORS},
+    "https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm1d.html",
+)
+
+
+def documented() -> dict[str, Side]:
+    """The sides that a documentation describes, by the name that the command line has for them."""
+    file = resources.files("bn1d_conformance") / "dialects.toml"
+    rows = tomllib.loads(file.read_text("utf-8"))
+    return {"pytorch": PYTORCH} | {
+        key: Side(row["name"], dialect.PYTORCH | row["dialect"], row["names"], row["source"])
+        for key, row in rows.items()
+    }
 
 
 def side_of(result: Result) -> Side:
     """What a results file says of its subject's conventions."""
     subject = result["subject"]
-    found = {name: str(own) for name in TENSORS if (own := subject["names"].get(name))}
-    lacks = {"counter": COUNTER not in found, "cumulative": "cumulative" not in _has(subject)}
-    seen = {key: "none" for key, lacking in lacks.items() if lacking}
-    return Side(subject["name"], {**dialect.PYTORCH, **seen, **subject["dialect"]}, found)
-
-
-def _has(subject: Mapping[str, Any]) -> list[str]:
-    return list(subject["capabilities"])
+    lacking = {"counter", "cumulative"} - set(subject["capabilities"])
+    names = {name: own for name in TENSORS if (own := subject["names"].get(name))}
+    seen = dialect.PYTORCH | dict.fromkeys(lacking, "none")
+    return Side(subject["name"], seen | subject["dialect"], names)
 
 
 def pages(published: Mapping[str, Result]) -> dict[str, str]:
-    """Return the pages by path: `porting/index.md`, then one for each subject that differs."""
-    sides = {name: side_of(result) for name, result in published.items()}
-    differing = {name: side for name, side in sides.items() if rows(PYTORCH, side)}
-    guides = {f"porting/{name}.md": _page(side) for name, side in differing.items()}
-    return {"porting/index.md": _index(differing), **guides}
+    """Return the pages by path: `porting/index.md`, then one for each that is not PyTorch.
+
+    Of the published subjects, those that declare a dialect.
+    """
+    sides = documented() | {
+        name: side_of(result) for name, result in published.items() if result["subject"]["dialect"]
+    }
+    del sides["pytorch"]
+    guides = {f"porting/{key}.md": _page(side) for key, side in sides.items()}
+    return {"porting/index.md": _index(sides), **guides}
 
 
 def _index(sides: Mapping[str, Side]) -> str:
-    keys = [row.key for row in dialect.CONVENTIONS]
     columns = [PYTORCH, *sides.values()]
-    heads = [
-        "Convention",
-        PYTORCH.name,
-        *(f"[{literal(s.name)}]({n}.md)" for n, s in sides.items()),
-    ]
-    body = [[code(key), *(code(s.dialect[key]) for s in columns)] for key in keys]
-    names = [[code(n), *(code(s.names.get(n, "-")) for s in columns)] for n in TENSORS]
+    heads = ["", PYTORCH.name, *(f"[{literal(s.name)}]({k}.md)" for k, s in sides.items())]
+    body = [[code(key), *(code(s.dialect[key]) for s in columns)] for key in dialect.BY_KEY]
+    body += [[code(n), *(code(s.names.get(n, "none")) for s in columns)] for n in TENSORS]
     return f"""# Porting
 
-What differs between published subjects [by convention](../dialects.md), and not by mistake.
-Two columns that differ in a row need what stands in that row of a guide.
+What differs [by convention](../dialects.md), and not by mistake: first the conventions, then the
+names of the tensors.
 
-{table(heads, body + names)}
+{table(heads, body)}
 
-A guide has the differences from PyTorch and back, and the code that converts.
-Between any two results files, `bn1d porting FROM.json TO.json` writes it.
+The page of each has the differences from PyTorch and back, with the code that converts.
+`bn1d porting FROM TO` writes the same for any two, each one of
+{", ".join(map(code, documented()))} or a results file.
 """
 
 
-def _page(other: Side) -> str:
-    there, back = guide(PYTORCH, other), guide(other, PYTORCH)
-    return f"# PyTorch and {literal(other.name)}\n\n{there}\n\n{back}\n"
+def _page(side: Side) -> str:
+    said = web(side.source) if side.source else "the dialect that it declares to the kit"
+    there, back = guide(PYTORCH, side), guide(side, PYTORCH)
+    return f"# PyTorch and {literal(side.name)}\n\nBy {said}.\n\n{there}\n\n{back}\n"
 
 
 def guide(old: Side, new: Side) -> str:
     """Return in Markdown how a layer of one subject becomes one of another."""
-    head = f"## From {literal(old.name)} to {literal(new.name)}"
-    differences = rows(old, new)
-    if not differences:
-        return f"{head}\n\nNo convention differs."
-    columns = ["What", literal(old.name), literal(new.name), "Do"]
-    body = [(code(what), code(a), code(b), advice) for what, a, b, advice in differences]
-    return f"""{head}
+    head = ("What", literal(old.name), literal(new.name), "Do")
+    body = [(code(what), code(a), code(b), prose(do)) for what, a, b, do in rows(old, new)]
+    return f"""## From {literal(old.name)} to {literal(new.name)}
 
-{table(columns, body)}
+{table(head, body) if body else "No convention differs."}
 
 ```python
 {program(old, new)}
 ```"""
 
 
+def script(old: Side, new: Side) -> str:
+    """Return the guide as Python: what differs in comments, and the code that converts."""
+    lines = [f"From {old.name} to {new.name}"]
+    lines += [f"{what}: {a} -> {b}; {do.replace('`', '')}" for what, a, b, do in rows(old, new)]
+    comments = ("".join(c if c.isprintable() else " " for c in f"# {line}") for line in lines)
+    return "\n".join(comments) + "\n\n" + program(old, new)
+
+
 def rows(old: Side, new: Side) -> list[tuple[str, str, str, str]]:
     """What differs: the convention or the tensor, both values, and what to do."""
     found = [
-        (key, old.dialect[key], new.dialect[key], _advice(key, old))
+        (key, old.dialect[key], new.dialect[key], ADVICE[key])
         for key, row in dialect.BY_KEY.items()
-        if old.dialect[key] != new.dialect[key] and (row.values or _apart(key, old, new))
+        if row.differs(new.dialect[key], old.dialect[key])
     ]
-    both = [n for n in TENSORS if n in old.names and n in new.names]
-    return found + [
-        (name, old.names[name], new.names[name], "`NAMES`")
-        for name in both
-        if old.names[name] != new.names[name]
-    ]
+    names = [(name, old.names[name], new.names[name]) for name in _both(old, new)]
+    return found + [(f"name of {n}", a, b, "`convert_state`") for n, a, b in names if a != b]
 
 
-def _apart(key: str, old: Side, new: Side) -> bool:
-    return float(old.dialect[key]) != float(new.dialect[key])
-
-
-def script(old: Side, new: Side) -> str:
-    """Return the guide as Python: what differs in comments, and the code that converts."""
-    head = [f"# From {_quoted(old)} to {_quoted(new)}"]
-    head += [f"# {what}: {a} -> {b}; {do.replace('`', '')}" for what, a, b, do in rows(old, new)]
-    return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in head) + (
-        "\n\n" + program(old, new)
-    )
-
-
-def _advice(key: str, old: Side) -> str:
-    said = {
-        "momentum": "`convert_momentum`",
-        "default_momentum": "say it: `OPTIONS`",
-        "default_eps": f"say it: `eps={old.eps:g}`",
-        "running_var": "`port`",
-        "layout": "`swap_layout`",
-    }
-    return {**ADVICE, **said}[key]
+def _both(old: Side, new: Side) -> list[str]:
+    """The tensors that both have."""
+    return [name for name in TENSORS if name in old.names and name in new.names]
 
 
 def program(old: Side, new: Side) -> str:
     """Return Python that has what is needed to go from one subject to another.
 
-    `OPTIONS` is what a layer of the new one is to be given to be a default layer of the old one;
-    `port(state, n, start)` turns the old one's tensors, by its names, into the new one's.
+    `OPTIONS` is what a layer of the new one is to be given to be a default layer of the old one,
+    `NAMES` has the tensors that both have; the functions are those of `conversions` that apply.
     """
-    used = _needed(old, new)
-    parts = ["from typing import Any"] * (conversions.swap_layout in used)
-    parts += [inspect.getsource(function).strip() for function in used]
-    flips = conversions.convert_momentum in used
-    momentum = f"convert_momentum({old.momentum:g})" if flips else f"{old.momentum:g}"
-    named = {old.names[n]: new.names[n] for n in TENSORS if n in old.names and n in new.names}
-    parts += [
-        f'OPTIONS = {{"eps": {old.eps:g}, "momentum": {momentum}}}',
-        f"NAMES = {json.dumps(named)}",
-        _port(old, new),
+    keys = ("momentum", "running_var", "layout")
+    flips, rescales, swaps = (old.dialect[key] != new.dialect[key] for key in keys)
+    used: list[Callable[..., Any]] = [
+        *[conversions.convert_momentum] * flips,
+        conversions.convert_state,
+        *[conversions.convert_var] * rescales,
+        *[conversions.swap_layout] * swaps,
     ]
-    return "\n\n\n".join(parts)
-
-
-def _needed(old: Side, new: Side) -> list[Callable[..., Any]]:
-    """The conversions between two dialects."""
-    wanted = {
-        conversions.convert_momentum: old.dialect["momentum"] != new.dialect["momentum"],
-        conversions.to_biased: _more_biased(old, new),
-        conversions.to_unbiased: _more_biased(new, old),
-        conversions.swap_layout: old.dialect["layout"] != new.dialect["layout"],
-    }
-    return [function for function, is_needed in wanted.items() if is_needed]
-
-
-def _more_biased(old: Side, new: Side) -> list[int]:
-    """The ranks of inputs for which the new one divides by n where the old one does not."""
-    if "running_var" not in old.names or "running_var" not in new.names:
-        return []
-    return [rank for rank in (2, 3) if old.correction(rank) > new.correction(rank)]
-
-
-def _port(old: Side, new: Side) -> str:
-    lines = [
-        "def port(state, n, start=0.0, rank=2):",
-        f'    """The tensors of a layer of {_quoted(old)}, for one of {_quoted(new)}."""',
-        "    state = {NAMES[name]: value for name, value in state.items() if name in NAMES}",
-    ]
-    var = json.dumps(new.names.get("running_var", ""))
-    for name, ranks in (("to_biased", (old, new)), ("to_unbiased", (new, old))):
-        found = _more_biased(*ranks)
-        indent = "    " if len(found) == 2 else "        "
-        lines += [f"    if rank == {found[0]}:"] * (len(found) == 1)
-        lines += [f"{indent}state[{var}] = {name}(state[{var}], n, start)"] * bool(found)
-    return "\n".join([*lines, "    return state"])
-
-
-def _quoted(side: Side) -> str:
-    """A name that a docstring can hold, whoever chose it."""
-    return "".join(c if c.isalnum() or c in " ._-+" else " " for c in side.name)
+    eps, momentum = (float(old.dialect[f"default_{key}"]) for key in ("eps", "momentum"))
+    said = f"convert_momentum({momentum})" if flips else f"{momentum}"
+    names = {old.names[name]: new.names[name] for name in _both(old, new)}
+    facts = [f'OPTIONS = {{"eps": {eps}, "momentum": {said}}}', f"NAMES = {json.dumps(names)}"]
+    step = {rank: old.correction(rank) - new.correction(rank) for rank in (2, 3)}
+    facts += [f"STEP = {step}"] * rescales
+    parts = ["from typing import Any", *(inspect.getsource(f).strip() for f in used)]
+    return "\n\n\n".join([*parts, "\n".join(facts)])

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bn1d_conformance import clock
 from bn1d_conformance.cases import Case, from_columns, rng
 from bn1d_conformance.expected import Answer, Expected
-from bn1d_conformance.judge import Failure
+from bn1d_conformance.judge import Failure, examine
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import ROLES, Config, State, SubjectError
 
@@ -354,7 +355,8 @@ class Program:
         raise DeviationError(Failure(self.ident, "", message, **found), self)
 
     def _judge(self, got: Array | None, answer: Answer, case: Case) -> None:
-        _, failure = self.trial.examine(self.ident, got, answer, case)
+        with clock.of("judging"):
+            _, failure = examine(self.ident, case, got, answer, self.trial.notes)
         if failure:
             raise DeviationError(failure, self)
 

@@ -32,9 +32,9 @@ HELD = ("pass", "deviates", "unexpected-pass")
 #: Modules that have no say in a verdict, and none in the suite's hash.
 OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
-    "cli_vectors.py", "cli_wire.py", "console.py", "conversions.py", "diff.py", "kills.py",
-    "markup.py", "porting.py", "reading.py", "report.py", "report_diff.py", "site.py",
-    "site_bugs.py", "site_finds.py", "site_kills.py", "site_mutants.py", "smoke.py",
+    "cli_vectors.py", "cli_wire.py", "console.py", "conversions.py", "dialects.toml", "diff.py",
+    "kills.py", "markup.py", "porting.py", "reading.py", "report.py", "report_diff.py",
+    "site.py", "site_bugs.py", "site_finds.py", "site_kills.py", "site_mutants.py", "smoke.py",
     "template.py", "unavailable.py",
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
@@ -69,8 +69,11 @@ class Tally:
         self.refused: Mapping[str, Any] | None = None
         self.halted: set[str] = set()
         self.ended = self.begun = self.place = 0
+        self.strays: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.straying: Counter[str] = Counter()
         for event in events:
             getattr(self, "_on_" + event["e"], lambda _: None)(event)
+        self.settle()
 
     def _on_refused(self, event: Mapping[str, Any]) -> None:
         self.refused = event
@@ -91,12 +94,29 @@ class Tally:
         ident = event["requirement"]
         self.cases[ident] += 1
         self.failed[ident] += not event["passed"]
-        self.deviating[ident].update(event["deviates"])
         self.failures[ident] += [{**f, "place": self.place} for f in event["failures"]]
+        self.deviating[ident].update(event.get("deviates", ()))
+        if strays := event.get("strays"):
+            self.strays[ident] += [{**f, "place": self.place} for f in strays]
+            self.straying[ident] += event["passed"]
         self._sees(ident, event["case"], ok=event["passed"])
         formats = self.held.setdefault(ident, set())
         if event["passed"] and event["format"]:
             formats.add(event["format"])
+
+    def settle(self) -> None:
+        """Where anything deviates, fail what goes against the dialect, although it is PyTorch's.
+
+        A layer follows its convention everywhere, or has two.
+        """
+        if not any(self.deviating.values()):
+            return
+        for ident, strays in self.strays.items():
+            self.failed[ident] += self.straying.pop(ident, 0)
+            self.failures[ident] = sorted(self.failures[ident] + strays, key=place)
+            for failure in strays:
+                self._sees(ident, failure["case"], ok=False)
+        self.strays.clear()
 
     def _sees(self, ident: str, case: str, *, ok: bool) -> None:
         """A case that several checks judge holds if it does for all of them."""
@@ -158,6 +178,12 @@ class Tally:
         if self.cases[ident]:
             return "deviates" if self.deviating[ident] else "pass"
         return "not-applicable" if "not-applicable" in marks else "not-run"
+
+
+def place(failure: Mapping[str, Any]) -> int:
+    """The place of the item that a failure is of, among all."""
+    number: int = failure["place"]
+    return number
 
 
 def build(

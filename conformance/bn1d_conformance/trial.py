@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, OrderedDict, defaultdict
+from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -13,7 +13,7 @@ import pytest
 
 from bn1d_conformance import clock, device, dialect, program
 from bn1d_conformance.expected import Expected
-from bn1d_conformance.judge import Failure, by_condition, compare
+from bn1d_conformance.judge import Failure, by_condition, examine
 from bn1d_conformance.offer import Offer, ask, lose
 from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
 from bn1d_reference import spec
@@ -223,7 +223,7 @@ class Trial:
         self.failures: list[Failure] = []
         self._case = self._format = ""
         self._judged: set[str] = set()
-        self._deviates: defaultdict[str, set[str]] = defaultdict(set)
+        self.notes = dialect.Notes()
         self._last: Guard | None = None
 
     @property
@@ -338,7 +338,7 @@ class Trial:
         """
         self._case, self._format = (case, "") if isinstance(case, str) else (case.id, case.format)
         self._judged, self._last = set(), None
-        self._deviates.clear()
+        self.notes = dialect.Notes()
         before = len(self.failures)
         self.memory.recorder.write("case", case=self._case)
         try:
@@ -362,8 +362,8 @@ class Trial:
                 case=self._case,
                 format=self._format,
                 passed=not failed,
-                deviates=sorted(self._deviates[ident]),
                 failures=[asdict(f) for f in failed[:SHOWN]],
+                **self.notes.of(ident),
             )
 
     def expect(self, ident: str, ok: bool, message: str, **found: Any) -> None:  # noqa: FBT001 - reads as a sentence
@@ -384,7 +384,7 @@ class Trial:
         row, value = dialect.BY_KEY[key], self.memory.dialect.get(key)
         if ident not in row.requirements or value is None or not keeps(value):
             return False
-        self._deviates[ident].add(dialect.named(self.memory.dialect, key))
+        self.notes.deviates[ident].add(dialect.named(self.memory.dialect, key))
         return True
 
     def judged(self, ident: str) -> bool:
@@ -401,30 +401,12 @@ class Trial:
             return
         self._judged.add(ident)
         self.memory.recorder.compared(got, answer)
-        answer, failure = self.examine(ident, got, answer, case)
+        with clock.of("judging"):
+            answer, failure = examine(ident, case, got, answer, self.notes)
         if failure:
             self._add(failure)
         elif case.graded:
             self._grade(case, got, answer)
-
-    def examine(
-        self, ident: str, got: Array | None, answer: Answer, case: Case
-    ) -> tuple[Answer, Failure | None]:
-        """Compare as PyTorch and, where that fails, as the subject declares; note a deviation.
-
-        Returns:
-            The answer that decides, and what is wrong under it.
-        """
-        with clock.of("judging"):
-            result = compare(ident, case, got, answer)
-            if isinstance(result, Failure) and answer.declared:
-                answer = answer.declared
-                result = compare(ident, case, got, answer)
-        if isinstance(result, Failure):
-            return answer, result
-        if answer.convention:
-            self._deviates[ident].add(answer.convention)
-        return answer, None
 
     def _grade(self, case: Case, got: Any, answer: Answer) -> None:
         """Record scores, and the best grade whose bound holds, for each condition."""

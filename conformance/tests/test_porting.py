@@ -3,156 +3,186 @@
 import json
 import re
 from itertools import permutations
-from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, dialect, porting
+from bn1d_conformance import cli, conversions, dialect, porting, results
 from bn1d_conformance.porting import PYTORCH, Side
+from bn1d_conformance.run import Options
 from bn1d_reference.formats import FP64
 from bn1d_reference.oracle import BatchNorm1d
+from bn1d_reference.spec import requirements
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-OLD_WEIGHT = {"momentum": "weight-of-old", "running_var": "biased", "counter": "none"}
-#: What the frameworks document of their layers, and their names of the tensors.
-DOCUMENTED = {
-    "Keras": (
-        {**OLD_WEIGHT, "default_momentum": "0.99", "default_eps": "1e-3", "single_value": "bias"},
-        "gamma beta moving_mean moving_variance",
-    ),
-    "Flax": (
-        {**OLD_WEIGHT, "default_momentum": "0.99", "layout": "channels-last"},
-        "scale bias mean var",
-    ),
-    "Paddle": (
-        {**OLD_WEIGHT, "default_momentum": "0.9", "single_value": "input"},
-        "weight bias _mean _variance",
-    ),
-    "MLX": (
-        {"counter": "none", "layout": "channels-last"},
-        "weight bias running_mean running_var",
-    ),
-    "ONNX": (
-        {**OLD_WEIGHT, "default_momentum": "0.9", "single_value": "bias"},
-        "scale B input_mean input_var",
-    ),
-    "mixed": ({"running_var": "biased-3d", "momentum": "weight-of-old"}, "w b running_mean v"),
-}
-
-
-def documented(name):
-    own, names = DOCUMENTED[name]
-    assert dialect.misfit(own) is None
-    tensors = dict(zip(porting.TENSORS, names.split(), strict=False))
-    return Side(name, {**dialect.PYTORCH, **own}, tensors)
-
-
-def published():
-    return [porting.side_of(json.loads(f.read_text("utf-8"))) for f in RESULTS.glob("*.json")]
-
-
-SIDES = [PYTORCH, *map(documented, DOCUMENTED), *published()]
+WRONG_USE = 2
+C = 3
+DOCUMENTED = porting.documented()
+RANKED = Side(
+    "ranked",
+    dialect.PYTORCH | {"running_var": "biased-3d", "momentum": "weight-of-old"},
+    {"weight": "w", "bias": "b", "running_mean": "m", "running_var": "v"},
+)
+FLAT = Side("flat", {**RANKED.dialect, "running_var": "biased-2d"}, RANKED.names)
+SIDES = [*DOCUMENTED.values(), RANKED, FLAT]
 PAIRS = [pytest.param(a, b, id=f"{a.name}-{b.name}") for a, b in permutations(SIDES, 2)]
+SIZES = pytest.mark.parametrize("size", [(5, C), (2, C, 4)], ids=["2d", "3d"])
 
 
 def code_of(old, new):
-    """The code of the guide, run."""
-    [text] = re.findall(r"```python\n(.*?)```", porting.guide(old, new), re.DOTALL) or [
-        porting.program(old, new)
-    ]
+    """The code that the guide shows, run."""
+    [text] = re.findall(r"^```python\n(.*)^```", porting.guide(old, new), re.DOTALL | re.M)
     found = {}
     exec(text, found)
     return found
 
 
-def trained(side, x, steps, weight):
-    """The tensors that a layer of this side has after some batches, under its names."""
-    correction = side.correction(x.ndim)
-    bn = BatchNorm1d(3, momentum=weight, correction=correction, format=FP64)
-    for k in range(steps):
-        bn.forward((x * (k + 1) + k).tolist())
-    tensors = {**bn.parameters(), **bn.buffers()}
-    return {own: np.array(tensors[name]) for name, own in side.names.items()}
+class Layer:
+    """The oracle as a framework has it: its options, its names, its layout."""
+
+    def __init__(self, side, eps, momentum):
+        weight = dialect.weight_of_new(side.dialect, momentum)
+        self.side, self.bn = side, BatchNorm1d(C, eps, weight, format=FP64)
+        self.bn.weight, self.bn.bias = [1.5, -2.0, 0.5], [0.25, 3.0, -1.0]
+
+    def state(self):
+        tensors = {**self.bn.parameters(), **self.bn.buffers()}
+        return {own: np.array(tensors[name]) for name, own in self.side.names.items()}
+
+    def load(self, state):
+        for name, own in self.side.names.items():
+            if own in state:
+                setattr(self.bn, name, state[own].tolist())
+
+    def forward(self, x, *, training):
+        self.bn.correction = self.side.correction(x.ndim)
+        self.bn.train(training)
+        return self.laid(np.array(self.bn.forward(self.laid(x).tolist())))
+
+    def backward(self, dy):
+        return self.laid(np.array(self.bn.backward(self.laid(dy).tolist()).x))
+
+    def laid(self, x):
+        last = self.side.dialect["layout"] == "channels-last" and x.ndim == 3
+        return np.moveaxis(x, 1, 2) if last else x
 
 
-@pytest.mark.parametrize("size", [(5, 3), (2, 3, 4)], ids=["2d", "3d"])
+def default(side):
+    return Layer(side, *(float(side.dialect[f"default_{key}"]) for key in ("eps", "momentum")))
+
+
+def close(one, other):
+    np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def batches(size, side, count=3):
+    """Some batches, in the layout of a side."""
+    rng = np.random.default_rng(0)
+    layer = default(side)
+    return [layer.laid(rng.normal(k, k + 2, size)) for k in range(count)]
+
+
+@SIZES
 @pytest.mark.parametrize(("old", "new"), PAIRS)
-def test_a_ported_state_is_what_the_other_would_have_tracked(old, new, size):
-    x, weight, steps = np.random.default_rng(0).normal(2, 3, size), 0.25, 3
-    found, n = code_of(old, new), size[0] * (size[2] if len(size) == 3 else 1)
-    state, want = (trained(side, x, steps, weight) for side in (old, new))
-    got = found["port"](state, n, (1 - weight) ** steps, rank=len(size))
-    both = [new.names[name] for name in new.names if name in old.names]
-    assert list(got) == both
-    for name in both:
-        np.testing.assert_allclose(got[name], want[name], rtol=1e-14)
+def test_a_converted_layer_goes_on_as_the_old_one_would(old, new, size):
+    found = code_of(old, new)
+    swap = found.get("swap_layout", lambda x: x)
+    one, other = default(old), Layer(new, **found["OPTIONS"])
+    for x in batches(size, old):
+        one.forward(x, training=True)
+    other.load(found["convert_state"](one.state(), found["NAMES"]))
+    seen = batches(size, old)
+    close(swap(one.forward(seen[0], training=False)), other.forward(swap(seen[0]), training=False))
+    start = one.bn.running_var
+    for x in seen:
+        close(swap(one.forward(x, training=True)), other.forward(swap(x), training=True))
+        close(swap(one.backward(x - 1)), other.backward(swap(x - 1)))
+    close(one.bn.running_mean, other.bn.running_mean)
+    left = np.array(start) * (1 - one.bn.momentum) ** len(seen)
+    n, step = int(np.prod(size)) // C, found.get("STEP", {}).get(len(size), 0)
+    moved = conversions.convert_var(np.array(one.bn.running_var), n, left, step)
+    close(moved, other.bn.running_var)
+    assert (step == 0) == np.allclose(one.bn.running_var, other.bn.running_var, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("old", "new"), PAIRS)
-def test_the_options_make_a_default_layer_of_the_other(old, new):
-    options = code_of(old, new)["OPTIONS"]
-    assert options["eps"] == old.eps
-    weights = (
-        dialect.weight_of_new(side.dialect, momentum)
-        for side, momentum in ((old, old.momentum), (new, options["momentum"]))
-    )
-    assert next(weights) == pytest.approx(next(weights), rel=1e-14)
+def test_a_guide_has_the_code_that_applies_and_no_other(old, new):
+    found = code_of(old, new)
+    for name, key in (
+        ("convert_momentum", "momentum"),
+        ("convert_var", "running_var"),
+        ("STEP", "running_var"),
+        ("swap_layout", "layout"),
+    ):
+        assert (name in found) == (old.dialect[key] != new.dialect[key])
 
 
-@pytest.mark.parametrize(("old", "new"), PAIRS)
-def test_the_layout_is_swapped_where_it_differs(old, new):
-    found, x = code_of(old, new), np.arange(24.0).reshape(2, 3, 4)
-    differs = old.dialect["layout"] != new.dialect["layout"]
-    assert ("swap_layout" in found) is differs
-    if differs:
-        swapped = found["swap_layout"](x)
-        assert swapped.shape == (2, 4, 3)
-        np.testing.assert_array_equal(found["swap_layout"](swapped), x)
-        assert found["swap_layout"](x[0]) is not None
-        assert found["swap_layout"](x[:, :, 0]).shape == (2, 3)
+def test_the_layout_of_two_dimensions_is_one():
+    x = np.arange(24.0).reshape(2, 3, 4)
+    assert conversions.swap_layout(x).shape == (2, 4, 3)
+    assert conversions.swap_layout(x[0]).shape == (3, 4)
+
+
+@pytest.mark.parametrize("key", list(DOCUMENTED))
+def test_what_is_documented_is_in_the_table_of_conventions(key):
+    side = DOCUMENTED[key]
+    assert dialect.misfit(side.dialect) is None
+    assert set(side.names) <= set(porting.TENSORS)
+    assert side.source.startswith("https://")
 
 
 def test_what_differs_is_in_the_table():
-    keras = documented("Keras")
+    keras = DOCUMENTED["keras"]
     rows = {what: (a, b) for what, a, b, _ in porting.rows(PYTORCH, keras)}
     assert rows["momentum"] == ("weight-of-new", "weight-of-old")
     assert rows["default_eps"] == ("1e-5", "1e-3")
-    assert rows["running_var"] == ("running_var", "moving_variance") or "running_var" in rows
-    assert rows["weight"] == ("weight", "gamma")
-    assert "layout" not in rows
+    assert rows["running_var"] == ("unbiased", "biased")
+    assert rows["name of weight"] == ("weight", "gamma")
+    assert "running_average" not in rows
+    assert "default_eps" not in {what for what, *_ in porting.rows(PYTORCH, DOCUMENTED["onnx"])}
     assert porting.rows(keras, keras) == []
 
 
+def test_there_is_advice_for_every_convention():
+    assert list(porting.ADVICE) == list(dialect.BY_KEY)
+
+
+# What a results file says
+
+
 def result(side, **subject):
-    found = {
+    """A results file of a subject like this; nothing of it was judged."""
+    options = vars(Options("mine.py:Layer"))
+    document = results.build(results.Tally([]), options, complete=False)
+    document["subject"] |= {
         "name": side.name,
-        "dialect": {k: v for k, v in side.dialect.items() if dialect.BY_KEY[k].differs(v)},
+        "dialect": dialect.differing(side.dialect),
         "names": dict(side.names),
-        "capabilities": ["cumulative"],
+        "capabilities": ["cumulative"] * (side.dialect["cumulative"] == "offered"),
         **subject,
     }
-    rest = dict.fromkeys(("verdict", "requirements", "diagnoses"))
-    return {"schema_version": 1, "subject": found, **rest}
+    return json.loads(json.dumps(document))
 
 
 def test_a_results_file_says_all_that_the_guide_needs():
-    for name in DOCUMENTED:
-        side = documented(name)
+    for side in DOCUMENTED.values():
         seen = porting.side_of(result(side))
         assert seen.names == side.names
         assert seen.dialect == {**side.dialect, "counter": "none"}
-    lacking = porting.side_of(result(documented("MLX"), capabilities=[]))
-    assert lacking.dialect["cumulative"] == "none"
+    assert porting.side_of(result(PYTORCH, capabilities=["counter"])).dialect == {
+        **dialect.PYTORCH,
+        "cumulative": "none",
+    }
 
 
-def test_there_is_a_page_for_whoever_differs():
-    results = {name.lower(): result(documented(name)) for name in DOCUMENTED}
-    pages = porting.pages({"torch": result(PYTORCH), **results})
-    assert list(pages) == ["porting/index.md", *(f"porting/{n.lower()}.md" for n in DOCUMENTED)]
-    assert "(keras.md)" in pages["porting/index.md"]
+def test_there_is_a_page_for_whoever_declares_a_dialect():
+    pages = porting.pages({"torch": result(PYTORCH), "mine": result(RANKED)})
+    keys = [*DOCUMENTED, "mine"][1:]
+    assert list(pages) == ["porting/index.md", *(f"porting/{key}.md" for key in keys)]
+    assert "[Keras](keras.md)" in pages["porting/index.md"]
     assert "## From Keras to PyTorch" in pages["porting/keras.md"]
+    assert DOCUMENTED["keras"].source in pages["porting/keras.md"]
+    assert "the dialect that it declares" in pages["porting/mine.md"]
 
 
 def test_names_from_a_file_are_data():
@@ -161,29 +191,39 @@ def test_names_from_a_file_are_data():
     page = porting.guide(PYTORCH, hostile)
     assert "<script" not in page.partition("```python")[0]
     assert page.count("\n```") == 2
-    got = code_of(PYTORCH, hostile)["port"]({"weight": 1.0, "running_var": 4.0}, 2)
-    assert got == {names["weight"]: 1.0, names["running_var"]: 2.0}
+    found = code_of(PYTORCH, hostile)
+    state = found["convert_state"]({"weight": 1.0, "running_var": 4.0}, found["NAMES"])
+    assert state == {names["weight"]: 1.0, names["running_var"]: 4.0}
+    exec(porting.script(PYTORCH, hostile), {})
+
+
+# The command
+
+
+def call(*words):
+    return CliRunner().invoke(cli.app, ["porting", *map(str, words)])
 
 
 def test_the_command_prints_a_program(tmp_path):
-    for name in ("Keras", "Flax"):
-        (tmp_path / name).write_text(json.dumps(result(documented(name))), "utf-8")
-    files = [str(tmp_path / name) for name in ("Keras", "Flax")]
-    ran = CliRunner().invoke(cli.app, ["porting", *files])
-    assert ran.exit_code == 0
-    assert ran.stdout.startswith("# From Keras to Flax\n# default_eps: 1e-3 -> 1e-5; say it:")
+    file = tmp_path / "mine.json"
+    results.write(result(RANKED), file)
+    ran = call("keras", file)
+    assert ran.exit_code == 0, ran.stderr
+    assert ran.stdout.startswith("# From Keras to ranked\n# default_momentum: 0.99 -> 0.1; say it")
     exec(ran.stdout, {})
 
 
-@pytest.mark.parametrize(
-    ("subject", "said"),
-    [
-        ({"dialect": {"weather": "fine"}}, "A dialect has no convention 'weather'."),
-        ({"names": 3}, "is not as the schema of results files says."),
-    ],
-)
-def test_another_file_is_refused_in_a_sentence(tmp_path, subject, said):
-    (tmp_path / "x").write_text(json.dumps(result(PYTORCH, **subject)), "utf-8")
-    ran = CliRunner().invoke(cli.app, ["porting", str(tmp_path / "x"), str(tmp_path / "x")])
-    assert ran.exit_code == 2
-    assert said in ran.output
+def test_the_command_refuses_what_is_neither_a_framework_nor_a_file(tmp_path):
+    ran = call("pytorch", tmp_path / "x.json")
+    assert ran.exit_code == WRONG_USE
+    assert "can't be read" in ran.stderr
+    assert "Frameworks are pytorch, keras, flax, paddle, mlx, onnx." in ran.stderr
+
+
+def test_the_command_refuses_a_dialect_that_is_none(tmp_path):
+    document = result(PYTORCH, dialect={"weather": "fine"})
+    assert set(document["requirements"]) == set(requirements())
+    results.write(document, tmp_path / "x.json")
+    ran = call("pytorch", tmp_path / "x.json")
+    assert ran.exit_code == WRONG_USE
+    assert "subject.dialect: A dialect has no convention 'weather'." in ran.stderr
