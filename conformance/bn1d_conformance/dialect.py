@@ -150,6 +150,13 @@ CONVENTIONS = (
         {"counted": "yes", "none": "no"},
     ),
     Convention(
+        "names",
+        "What the tensors are called.",
+        "pytorch",
+        {"pytorch": "weight, bias, running_mean, running_var", "own": "as the subject says"},
+        requirements=("PARAM-8", "BUF-2"),
+    ),
+    Convention(
         "layout",
         "Where the channels are in an input of three dimensions.",
         "channels-first",

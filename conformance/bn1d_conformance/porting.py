@@ -38,6 +38,7 @@ ADVICE = {
     "cumulative": "there is no `momentum=None` to convert: choose a number",
     "single_value": "give every channel two values or more",
     "counter": "leave it out, or start it at 0",
+    "names": "`convert_state`",
     "layout": "`swap_layout`",
 }
 

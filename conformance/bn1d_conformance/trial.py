@@ -403,6 +403,8 @@ class Trial:
         self.memory.recorder.compared(got, answer)
         with clock.of("judging"):
             answer, failure = examine(ident, case, got, answer, self.notes)
+        for stray in self.notes.strays.get(ident, ())[:1]:
+            self._trace(stray)
         if failure:
             self._add(failure)
         elif case.graded:
@@ -420,12 +422,17 @@ class Trial:
 
     def _add(self, failure: Failure) -> None:
         """Keep a failure; the first of its requirement, with what led to it."""
-        if self._last and all(f.requirement != failure.requirement for f in self.failures):
+        self._trace(failure)
+        self.failures.append(failure)
+
+    def _trace(self, failure: Failure) -> None:
+        """Say what led to a failure: in which format, and if it is the first, by which steps."""
+        first = all(f.requirement != failure.requirement for f in self.failures)
+        if self._last and first and "program" not in failure.evidence:
             steps = failure.evidence.pop("steps", self._last.steps)
             failure.evidence["program"] = program.encode(steps)
         if self._format:
             failure.evidence["input"] = self._format
-        self.failures.append(failure)
 
     def refuses(
         self,

@@ -31,7 +31,7 @@ SIZES = pytest.mark.parametrize("size", [(5, C), (2, C, 4)], ids=["2d", "3d"])
 
 def code_of(old, new):
     """The code that the guide shows, run."""
-    [text] = re.findall(r"^```python\n(.*)^```", porting.guide(old, new), re.DOTALL | re.M)
+    [text] = re.findall(r"^```python\n(.*)^```", porting.guide(old, new), re.DOTALL | re.MULTILINE)
     found = {}
     exec(text, found)
     return found

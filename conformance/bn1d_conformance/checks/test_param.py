@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance.checks.common import drawn, requirement, same
+from bn1d_conformance.checks.common import drawn, named, ordered, requirement, same
 from bn1d_conformance.numbers import DTYPES, format_of
 from bn1d_conformance.subject import ROLES, Config, State
 
@@ -129,12 +129,10 @@ def test_names(trial: Trial) -> None:
     """Weight and bias, in this order."""
     with trial.case("names"):
         layer = trial.build_default(3)
-        for role in ("weight", "bias"):
-            name = trial.subject.names.get(role)
-            trial.expect("PARAM-8", name == role, f"The {role} is called {name}.")
+        named(trial, "PARAM-8", ("weight", "bias"))
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_parameters()]
-            trial.expect("PARAM-8", order == ["weight", "bias"], f"The parameters are {order}.")
+            ordered(trial, "PARAM-8", "parameters", ("weight", "bias"), order)
 
 
 @requirement("PARAM-9")
