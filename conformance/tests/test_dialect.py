@@ -1,6 +1,7 @@
 """What a declared convention excuses, and what it does not."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from bn1d_conformance.wire import session
 
 CONFORMS, DIVERGES, WRONG_USE, INCOMPLETE = 0, 1, 2, 3
 BIASED = "running_var=biased"
+DIALECTS = (Path(__file__).resolve().parents[2] / "docs" / "dialects.md").read_text("utf-8")
 LAYERS = """
 import numpy as np
 from layers import Biased, Right
@@ -354,6 +356,17 @@ HELLO = {
     "language": "Lua",
     "capabilities": ["train", "fp32"],
 }
+
+
+@pytest.mark.parametrize("key", list(dialect.BY_KEY))
+def test_the_page_has_every_convention(key):
+    row = dialect.BY_KEY[key]
+    [line] = [s for s in DIALECTS.splitlines() if s.startswith(f"| `{key}` |")]
+    _, _, values, pytorch, excuses, _ = line.split("|")
+    assert values.strip().startswith(", ".join(f"`{v}`" for v in row.values) or row.offers)
+    assert pytorch.strip() == f"`{row.pytorch}`"
+    assert (", ".join(row.requirements) or row.quantity or "nothing") in excuses
+    assert row.excuses == (not excuses.strip().startswith("nothing"))
 
 
 # What a results file says

@@ -227,6 +227,26 @@ def test_a_requirement_is_expected_to_fail_if_every_failing_case_is(entries, bad
     assert found(document(*entries, bad=bad)) == says
 
 
+def test_what_deviates_needs_no_entry():
+    events = [{**judged("STATS-2", "a", passed=True), "deviates": ["running_var=biased"]}]
+    tally = results.Tally(events)
+    applied = Applied([EITHER], tally.seen)
+    result = results.build(tally, vars(Options("x:y")), complete=True, expected=applied)
+    verdict, _, outcomes = found(result)
+    assert (verdict, outcomes) == ("deviates", ["passes"])
+
+
+def test_what_strays_beside_what_deviates_can_be_expected():
+    one, other = (judged("STATS-2", case, passed=True) for case in "ab")
+    [failure] = judged("STATS-2", "b", passed=False)["failures"]
+    events = [{**one, "deviates": ["running_var=biased"]}, {**other, "strays": [failure]}]
+    tally = results.Tally(events)
+    applied = Applied([Expectation("STATS-2", "b")], tally.seen)
+    result = results.build(tally, vars(Options("x:y")), complete=True, expected=applied)
+    assert found(result)[0] == "expected-fail"
+    assert not result["diagnoses"]
+
+
 def test_a_crash_can_be_expected():
     assert found(document(died="STATS-2"))[:2] == ("crash", "diverges")
     assert found(document(EITHER, died="STATS-2"))[:2] == ("expected-fail", "conforms")

@@ -99,6 +99,61 @@ def test_parts_say_together_what_one_run_says(in_parts, folder, target, n, words
     assert sum(seen, Counter()) == Counter(cases(joined))
 
 
+BY_SIZE = """
+import layers
+
+class BySize(layers.Biased):
+    def track(self, mean, var, n):
+        (layers.Biased if n != 5 else layers.Right).track(self, mean, var, n)
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "verdict"), [("layers.py:Biased", "deviates"), ("by_size.py:BySize", "fail")]
+)
+def test_parts_of_a_subject_with_a_dialect(in_parts, folder, target, verdict):
+    (folder / "by_size.py").write_text(BY_SIZE)
+    words = ("-k", "test_stats or test_eval", "--dialect", "running_var=biased")
+    _, whole, joined, files = in_parts(target, 3, *words)
+    assert content(read(joined)) == content(read(whole))
+    assert read(whole)["requirements"]["STATS-2"]["verdict"] == verdict
+    for file in [whole, joined, *files]:
+        reading.load(file)
+
+
+def stray(k, n, said):
+    """A part with one case of STATS-2, about which its dialect has this to say."""
+    failure = {"case": f"{k}", "message": "m", "cause": "two", "says": "two", "evidence": {}}
+    about = dict.fromkeys(results.DESCRIBED, "") | {"dialect": {"running_var": "biased"}}
+    event = {
+        "requirement": "STATS-2",
+        "case": f"{k}",
+        "format": "",
+        "passed": True,
+        "failures": [],
+    }
+    found = {"deviates": ["running_var=biased"]} if said == "deviates" else {"strays": [failure]}
+    item = {"e": "item", "place": k}
+    tally = results.Tally([{"e": "loaded", **about}, item, {"e": "judged", **event, **found}])
+    asked = vars(Options("m:Layer", shard=f"{k}/{n}"))
+    document = results.build(tally, asked, complete=False)
+    document["part"] = merge.summary(tally, document["requirements"], f"{k}/{n}", complete=True)
+    return json.loads(json.dumps(document))
+
+
+def test_what_strays_in_one_part_fails_where_another_deviates():
+    parts_of = [stray(1, 2, "strays"), stray(2, 2, "deviates")]
+    found = [d["requirements"]["STATS-2"]["verdict"] for d in parts_of]
+    assert found == ["pass", "deviates"]
+    whole = merge.merge(named(*parts_of))
+    row = whole["requirements"]["STATS-2"]
+    assert (row["verdict"], row["cases"], row["failed"]) == ("fail", 2, 1)
+    assert [f["case"] for f in row["failures"]] == ["1"]
+    assert list(reading.contradictions(whole)) == []
+    alone = merge.merge(named(stray(1, 2, "strays"), stray(2, 2, "strays")))
+    assert alone["requirements"]["STATS-2"]["verdict"] == "pass"
+
+
 def cases(file):
     return {ident: row["cases"] for ident, row in read(file)["requirements"].items()}
 
