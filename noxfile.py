@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import venv
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "reference/tests", "-n", "auto", "--cov", "--cov-report=term-missing")
-    session.run("pytest", "conformance/tests", "-n", "auto")
+    session.run("pytest", "conformance/tests", "-n", "auto", "--dist", "worksteal")
 
 
 @nox.session
@@ -95,19 +96,119 @@ def docs(session: nox.Session) -> None:
     )
 
 
-@nox.session
+@dataclass(frozen=True)
+class Backend:
+    """A subject whose verdict is published, in conformance/results/NAME.json.
+
+    Attributes:
+        target: of `bn1d run`.
+        about: one line of `nox -l`.
+        options: of `bn1d run`, besides those that every backend gets.
+        environment: the folder under .nox that it is judged in; several backends may share one.
+        extras: of the project that go into the environment.
+        packages: that do as well.
+        tags: of the session.
+    """
+
+    target: str
+    about: str
+    options: tuple[str, ...] = ()
+    environment: str = "torch"
+    extras: str = "[torch]"
+    packages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ("tier1",)
+
+
+#: By the name of the session and of the results file.
+BACKENDS = {
+    "torch.nn.BatchNorm1d": Backend("torch.nn:BatchNorm1d", "the layer of PyTorch itself"),
+    "torch-script": Backend("torch-script", "torch.jit.script of the layer"),
+    "torch-trace": Backend(  # patience: the search for COMP-30 ends by its count, and not by time
+        "torch-trace", "torch.jit.trace of the layer", ("--timeout", "300")
+    ),
+    "torch-export": Backend("torch-export", "torch.export of the layer"),
+    "torch-compile": Backend(  # hundreds of kernels go through a C++ compiler
+        "torch-compile", "torch.compile of the layer", ("--profile", "quick", "--timeout", "600")
+    ),
+    "torch-aot": Backend("torch-aot", "torch.compile of the layer, without code generation"),
+    "torch-functional": Backend("torch-functional", "torch.nn.functional.batch_norm"),
+    "torch-batch-norm": Backend("torch-batch-norm", "torch.batch_norm"),
+    "torch-native": Backend("torch-native", "torch.native_batch_norm"),
+    "torch-decomp": Backend("torch-decomp", "torch._decomp's native_batch_norm"),
+}
+
+
+def programs(session: nox.Session, backend: Backend) -> Path:
+    """Make the backend's environment, and return the folder of its programs.
+
+    With BN1D_HERE=1 nothing is made: the programs are those of the Python that runs nox.
+    """
+    if os.environ.get("BN1D_HERE"):
+        return Path(sys.executable).parent
+    home = ROOT / ".nox" / backend.environment
+    folder = home / ("Scripts" if os.name == "nt" else "bin")
+    if not folder.exists():
+        session.run(sys.executable, "-m", "venv", str(home), external=True)
+    wanted = ("-c", "constraints.txt", *backend.packages, "-e", "." + backend.extras)
+    pip = (str(folder / "python"), "-m", "pip", "install", "--quiet")
+    session.run(*pip, *wanted, external=True)
+    return folder
+
+
+def judge_backend(session: nox.Session, name: str) -> None:
+    """Judge a backend, with what is known to fail of it; arguments are options of `bn1d run`."""
+    backend = BACKENDS[name]
+    known = f"conformance/results/expectations/{name}.toml"
+    expect = ("--expect", known) if (ROOT / known).exists() else ()
+    options = (*backend.options, *expect, "--json", f"conformance/results/{name}.json")
+    command = (str(programs(session, backend) / "bn1d"), "run", backend.target)
+    kept = {"TORCHINDUCTOR_CACHE_DIR": str(ROOT / ".nox" / "inductor")}  # minutes of compiling
+    codes = [0] if expect else [0, 1]  # that it diverges is a result, unless it says how it does
+    words = (*command, *options, *session.posargs)
+    session.run(*words, env=kept, external=True, success_codes=codes)
+
+
+def register(name: str, backend: Backend) -> None:
+    """Give a backend its session."""
+
+    def session_of(session: nox.Session) -> None:
+        judge_backend(session, name)
+
+    session_of.__doc__ = f"Judge {backend.about}."
+    nox.session(name=name, tags=backend.tags, venv_backend="none")(session_of)
+
+
+for key, row in BACKENDS.items():
+    register(key, row)
+
+
+@nox.session(venv_backend="none")
 def publish(session: nox.Session) -> None:
-    """Judge torch.nn.BatchNorm1d for the site, and run anew what the pages show of a terminal."""
+    """Judge every backend for the site, and run anew what the pages show of a terminal."""
+    for name in BACKENDS:
+        judge_backend(session, name)
+    folder = programs(session, BACKENDS["torch.nn.BatchNorm1d"])
+    path = os.pathsep.join([str(folder), os.environ["PATH"]])
+    session.run(str(folder / "python"), "docs/captures.py", env={"PATH": path}, external=True)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """Judge every mutant by every check, for the site; names after `--`: these alone."""
+    install(session, "test", torch=True)
+    session.run("python", "conformance/tests/kill_matrix.py", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Judge every generated mutant; after `--`, -k WORD or --only ID chooses among them."""
     install(session, torch=True)
-    result = "conformance/results/torch.nn.BatchNorm1d.json"
-    session.run("bn1d", "run", "torch.nn:BatchNorm1d", "--json", result)
-    session.run("python", "docs/captures.py")
+    session.run("python", "conformance/mutants/run.py", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the oracle beside mpmath and Fraction, then the kit."""
     install(session, "test", torch=True)
-    for room in ("reference", "conformance"):
-        for script in sorted((ROOT / room / "benchmarks").glob("*.py")):
-            session.run("python", str(script), *session.posargs)
+    for script in ("reference/benchmarks/speed.py", "conformance/benchmarks/kit.py"):
+        session.run("python", script, *session.posargs)

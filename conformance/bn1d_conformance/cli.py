@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bn1d_conformance import cli_vectors, cli_wire, console
+from bn1d_conformance import cli_results, cli_vectors, cli_wire, console
 from bn1d_conformance.console import wrong_use
 
 PROFILES = ("quick", "full", "deep")
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_vectors.app, name="vectors")
+app.add_typer(cli_results.app, name="results")
 app.add_typer(cli_wire.adapter_app, name="adapter")
 app.command("smoke")(cli_wire.smoke)
 
@@ -46,7 +47,9 @@ def _root(
 
 @app.command("run")
 def run_command(  # noqa: PLR0913 - one parameter an option of the command line
-    target: Annotated[str, typer.Argument(help="module:attr or path/file.py:attr")] = "",
+    target: Annotated[
+        str, typer.Argument(help="module:attr, path/file.py:attr or a name such as torch-script")
+    ] = "",
     *,
     worker: Annotated[
         str, typer.Option(metavar="COMMAND", help="Start it, and judge what it serves.")
@@ -55,7 +58,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
     json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+        bool, typer.Option("--fail-fast", help="Stop at the first failure that binds.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
     select: Annotated[
@@ -80,9 +83,21 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one check may take.")
     ] = 30.0,
+    shard: Annotated[
+        str, typer.Option(metavar="K/N", help="Judge only part K of N; see bn1d results merge.")
+    ] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run into --json that was cut short.")
+    ] = False,
+    expect: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="What is known to fail, and why.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update-expectations", help="Bring that file up to date.")
+    ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
-    """Judge TARGET: a torch.nn.Module class, a plain class, or a function; or a worker."""
+    """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
     from bn1d_conformance import plugin  # noqa: PLC0415
     from bn1d_conformance.run import Options  # noqa: PLC0415
 
@@ -94,6 +109,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     if worker and dialect:
         hint = "Its answer to hello has a field `dialect`."
         wrong_use("--dialect is for what the kit imports: a worker declares its own.", hint)
+    if seed is None:
+        seed = _resumed(json, resume=resume)
     options = Options(
         target=target or worker,
         worker=bool(worker),
@@ -106,15 +123,41 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
         dialect=tuple(map(_convention, dialect or ())),
+        shard=_shard(shard),
+        expect=str(expect or ""),
     )
-    result = console.judge(options, json, timings=timings)
-    raise typer.Exit(console.EXIT[result["verdict"]])
+    if update and not expect:
+        wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
+    if expect and shard:
+        wrong_use("--expect is about a whole run, and --shard judges a part.", "Give one of them.")
+    result = console.judge(options, json, timings=timings, resume=resume, update=update)
+    raise typer.Exit(console.exit_code(result))
 
 
 def _profile(name: str) -> str:
     if name not in PROFILES:
         wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
     return name
+
+
+def _resumed(json: Path | None, *, resume: bool) -> int | None:
+    """The seed of the run that goes on; None where none does."""
+    from bn1d_conformance import partial  # noqa: PLC0415
+
+    if resume and json is None:
+        wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")
+    return partial.seed_of(json) if resume and json else None
+
+
+def _shard(text: str) -> str:
+    """Check --shard: K/N."""
+    from bn1d_conformance import parts  # noqa: PLC0415
+
+    try:
+        return "{}/{}".format(*parts.shard(text)) if text else ""
+    except ValueError:
+        hint = f"Write K/N, for example 1/3: 1 <= K <= N <= {parts.MOST}."
+        wrong_use(f"--shard {text!r} is no part.", hint)
 
 
 def _expression(text: str) -> str:
@@ -208,20 +251,15 @@ def porting(
 ) -> None:
     """Print what differs between two subjects by convention, and code that converts."""
     from bn1d_conformance import porting as guide  # noqa: PLC0415
-    from bn1d_conformance import results  # noqa: PLC0415
+    from bn1d_conformance import reading  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
-    sides = []
-    for file in (old, new):
-        try:
-            sides.append(guide.side_of(results.load(file)))
-        except results.ResultsError as error:
-            wrong_use(str(error))
-        except TargetError as error:
-            wrong_use(f"{file}: {error}", error.hint)
-        except (LookupError, TypeError, ValueError, AttributeError):
-            wrong_use(f"{file} is not as the schema of results files says.")
-    typer.echo(guide.script(*sides))
+    try:
+        typer.echo(guide.script(*(guide.side_of(reading.load(file)) for file in (old, new))))
+    except reading.ResultsError as error:
+        wrong_use(str(error))
+    except TargetError as error:
+        wrong_use(f"One of the two files can't be believed: {error}", error.hint)
 
 
 @app.command()
@@ -232,12 +270,12 @@ def repro(
     ] = "",
 ) -> None:
     """Print a script that shows a failure without the kit."""
+    from bn1d_conformance import reading  # noqa: PLC0415
     from bn1d_conformance import repro as writer  # noqa: PLC0415
-    from bn1d_conformance import results  # noqa: PLC0415
 
     try:
-        typer.echo(writer.script(results.load(result), case))
-    except (results.ResultsError, writer.NothingToShowError) as error:
+        typer.echo(writer.script(reading.load(result), case))
+    except (reading.ResultsError, writer.NothingToShowError) as error:
         wrong_use(str(error))
     except (LookupError, TypeError, ValueError, AttributeError):
         wrong_use(f"{result} is not as the schema of results files says.")
@@ -250,7 +288,3 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the code for it
         typer.echo(f"bn1d: the kit itself failed: {type(error).__name__}: {error}", err=True)
         sys.exit(console.KIT_ERROR)
-
-
-if __name__ == "__main__":
-    main()

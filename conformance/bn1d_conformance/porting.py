@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import conversions, dialect
-from bn1d_conformance.markup import code, literal, table
+from bn1d_conformance.markup import code, link, literal, table
 from bn1d_conformance.subject import COUNTER, ROLES
+from bn1d_conformance.unavailable import is_absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -81,11 +82,39 @@ def _has(subject: Mapping[str, Any]) -> list[str]:
 
 
 def pages(published: Mapping[str, Result]) -> dict[str, str]:
-    """Return the pages by path: `porting/index.md`, then one for each subject that differs."""
-    sides = {name: side_of(result) for name, result in published.items()}
+    """Return the pages by path: the table of conventions, the index, a guide for who differs."""
+    there = {name: r for name, r in published.items() if not is_absent(r)}
+    sides = {name: side_of(result) for name, result in there.items()}
     differing = {name: side for name, side in sides.items() if rows(PYTORCH, side)}
     guides = {f"porting/{name}.md": _page(side) for name, side in differing.items()}
-    return {"porting/index.md": _index(differing), **guides}
+    return {"dialects.md": _conventions(), "porting/index.md": _index(differing), **guides}
+
+
+def _conventions() -> str:
+    heads = ["Key", "About", "Values", "PyTorch's", "Can excuse"]
+    return f"""# Dialects
+
+A framework may differ from PyTorch by design, and say so: an adapter declares its conventions, and
+`bn1d run --dialect running_var=biased` does so for a layer that the kit imports.
+
+Every requirement is judged as PyTorch.
+Where that fails, and a declared convention concerns what failed, it is judged again under it: the
+verdict is `deviates` if it holds there, and `fail` if the layer is wrong by its own account too.
+What deviates is counted, and makes nobody diverge; nothing outside this table can be excused.
+
+{table(heads, map(_convention, dialect.CONVENTIONS))}
+
+The last column is empty where nothing can fail by a convention: it is there for
+[whoever ports a model](porting/index.md).
+"""
+
+
+def _convention(row: dialect.Convention) -> list[str]:
+    words = [f"{code(v)}: {literal(about)}" for v, about in row.values.items()]
+    excused = [link(ident, "spec/") for ident in row.requirements]
+    excused += [f"every requirement on {code(row.quantity)}"] if row.quantity else []
+    values = "<br>".join(words) or literal(row.offers)
+    return [code(row.key), literal(row.about), values, code(row.pytorch), ", ".join(excused)]
 
 
 def _index(sides: Mapping[str, Side]) -> str:
@@ -97,7 +126,7 @@ def _index(sides: Mapping[str, Side]) -> str:
         *(f"[{literal(s.name)}]({n}.md)" for n, s in sides.items()),
     ]
     body = [[code(key), *(code(s.dialect[key]) for s in columns)] for key in keys]
-    names = [[code(n), *(code(s.names.get(n, "–")) for s in columns)] for n in TENSORS]
+    names = [[code(n), *(code(s.names.get(n, "-")) for s in columns)] for n in TENSORS]
     return f"""# Porting
 
 What differs between published subjects [by convention](../dialects.md), and not by mistake.
@@ -193,7 +222,7 @@ def program(old: Side, new: Side) -> str:
 
 def _needed(old: Side, new: Side) -> list[Callable[..., Any]]:
     """The conversions between two dialects."""
-    wanted = {
+    wanted: dict[Callable[..., Any], object] = {
         conversions.convert_momentum: old.dialect["momentum"] != new.dialect["momentum"],
         conversions.to_biased: _more_biased(old, new),
         conversions.to_unbiased: _more_biased(new, old),
@@ -218,9 +247,11 @@ def _port(old: Side, new: Side) -> str:
     var = json.dumps(new.names.get("running_var", ""))
     for name, ranks in (("to_biased", (old, new)), ("to_unbiased", (new, old))):
         found = _more_biased(*ranks)
-        indent = "    " if len(found) == 2 else "        "
-        lines += [f"    if rank == {found[0]}:"] * (len(found) == 1)
-        lines += [f"{indent}state[{var}] = {name}(state[{var}], n, start)"] * bool(found)
+        line = f"state[{var}] = {name}(state[{var}], n, start)"
+        if len(found) == 1:
+            lines += [f"    if rank == {found[0]}:", f"        {line}"]
+        elif found:
+            lines += [f"    {line}"]
     return "\n".join([*lines, "    return state"])
 
 
