@@ -126,6 +126,13 @@ CONVENTIONS = (
         {"counted": "yes", "none": "no"},
     ),
     Convention(
+        "names",
+        "What parameters and running statistics are called.",
+        "pytorch",
+        {"pytorch": "weight, bias, running_mean, running_var", "own": "as the subject names them"},
+        requirements=("PARAM-8", "BUF-2"),
+    ),
+    Convention(
         "layout",
         "Where the channels are in an input of three dimensions.",
         "channels-first",

@@ -26,6 +26,7 @@ ADVICE = {
     "running_average": "Take the averages that evaluation uses; go on training with care.",
     "cumulative": "`momentum=None` has no counterpart: choose a number.",
     "single_value": "Give every channel two values or more.",
+    "names": "`NAMES`",
     "counter": "`num_batches_tracked` has no counterpart: leave it out, or start it at 0.",
 }
 

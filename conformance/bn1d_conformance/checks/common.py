@@ -185,3 +185,16 @@ def _probe_root(trial: Trial) -> bool:
     config = Config(2, eps=2**-10, format=trial.format)
     y = trial.build(config, only(trial, state), training=False).forward(x)
     return equal(y, x * np.array([1, 0.5], dtype))
+
+
+def expect_name(trial: Trial, ident: str, role: str) -> None:
+    """Pass if a tensor has PyTorch's name, or one of its own that the subject has declared."""
+    name = trial.subject.names.get(role)
+    ok = name == role or (bool(name) and trial.excused(ident, "names", "own".__eq__))
+    trial.expect(ident, ok, f"The {role} is called {name}.")
+
+
+def names_of(trial: Trial, *roles: str) -> list[str]:
+    """What the tensors are to be called: as PyTorch has it, or as the subject has declared."""
+    own = trial.subject.names if trial.memory.dialect.get("names") == "own" else {}
+    return [own.get(role) or role for role in roles]

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance.checks.common import drawn, requirement, same, unchanged
+from bn1d_conformance.checks.common import (
+    drawn,
+    expect_name,
+    names_of,
+    requirement,
+    same,
+    unchanged,
+)
 from bn1d_conformance.checks.test_param import registered_none
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import COUNTER, ROLES, Config, State
@@ -40,11 +47,10 @@ def test_names(trial: Trial) -> None:
     with trial.case("names"):
         layer = trial.build_default(3)
         for role in NAMES[:2]:
-            name = trial.subject.names.get(role)
-            trial.expect("BUF-2", name == role, f"The {role} is called {name}.")
+            expect_name(trial, "BUF-2", role)
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_buffers()]
-            trial.expect("BUF-2", order == list(NAMES), f"The buffers are {order}.")
+            trial.expect("BUF-2", order == names_of(trial, *NAMES), f"The buffers are {order}.")
 
 
 def _starts(trial: Trial, ident: str, role: str, value: float) -> None:

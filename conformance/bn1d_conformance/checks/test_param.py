@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance.checks.common import drawn, requirement, same
+from bn1d_conformance.checks.common import drawn, expect_name, names_of, requirement, same
 from bn1d_conformance.numbers import DTYPES, format_of
 from bn1d_conformance.subject import ROLES, Config, State
 
@@ -130,11 +130,11 @@ def test_names(trial: Trial) -> None:
     with trial.case("names"):
         layer = trial.build_default(3)
         for role in ("weight", "bias"):
-            name = trial.subject.names.get(role)
-            trial.expect("PARAM-8", name == role, f"The {role} is called {name}.")
+            expect_name(trial, "PARAM-8", role)
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_parameters()]
-            trial.expect("PARAM-8", order == ["weight", "bias"], f"The parameters are {order}.")
+            ok = order == names_of(trial, "weight", "bias")
+            trial.expect("PARAM-8", ok, f"The parameters are {order}.")
 
 
 @requirement("PARAM-9")
