@@ -20,7 +20,7 @@ FAILURE = {"case": "c", "message": "It is wrong.", "cause": "", "says": "", "evi
 
 def event(ident, *, passed):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    about = {"requirement": ident, "case": "c", "format": "fp32"}
+    about = {"requirement": ident, "case": "c", "format": "fp32", "deviates": []}
     return {"e": "judged", **about, "passed": passed, "failures": failures}
 
 
