@@ -80,7 +80,7 @@ def result():
             "expect": "known.toml",
         },
         "verdict": "diverges",
-        "counts": {"total": len(rows), "pass": len(rows) - 1, "fail": 1},
+        "counts": {"total": len(rows), "pass": len(rows) - 1, "fail": 1, "deviates": 0},
         "requirements": rows,
         "expectations": [
             {
@@ -345,12 +345,21 @@ def test_every_published_file_has_its_session():
     assert known <= backends
 
 
+def test_what_deviates_stands_under_its_convention(result):
+    result["requirements"]["STATS-3"] |= {"verdict": "deviates", "deviates": {"<momentum>": 2}}
+    result["counts"]["deviates"] = 1
+    page = site.result_page(result)
+    assert "1 deviate, " in page
+    [line] = [line for line in page.splitlines() if "momentum&#62;" in line]
+    assert "(../spec/stats.md#stats-3)" in line
+
+
 def test_known_deviations_stand_on_the_page_with_their_reasons(result):
     result["requirements"]["EVAL-1"]["verdict"] = "expected-fail"
     page = site.result_page(result)
     text = "".join(Structure(page).text)
     assert "1 diverge, 1 diverge as declared, 0 not covered" in text
-    assert "## Known deviations" in page
+    assert "## Known to fail" in page
     assert "It is known." in text
     links = [dict(attrs)["href"] for tag, attrs in Structure(page).tags if tag == "a"]
     assert "https://example.org/known" in links
