@@ -11,8 +11,9 @@ from bn1d_conformance.numbers import ulp
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Answer
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array, State
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 def tensor(trial: Trial, layer: Guard, values: Array) -> Any:

@@ -21,7 +21,8 @@ from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import COUNTER, ROLES, Config, State
 
 if TYPE_CHECKING:
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 NAMES = ("running_mean", "running_var", COUNTER)
 KEYS = ["weight", "bias", *NAMES]

@@ -23,8 +23,9 @@ from bn1d_conformance.checks.test_state import key_of
 from bn1d_conformance.subject import ROLES
 
 if TYPE_CHECKING:
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array, State
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 @requirement("COMP-1")

@@ -25,8 +25,9 @@ BUFFERS = (*ROLES[2:], COUNTER)
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import State
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 @requirement("COMP-11")

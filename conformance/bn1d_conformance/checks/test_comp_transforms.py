@@ -27,8 +27,9 @@ from bn1d_conformance.checks.modules import (
 from bn1d_conformance.subject import COUNTER, ROLES, Gradients, State
 
 if TYPE_CHECKING:
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 @requirement("COMP-14")

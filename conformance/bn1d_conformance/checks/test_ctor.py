@@ -13,12 +13,13 @@ import pytest
 
 from bn1d_conformance import dialect
 from bn1d_conformance.checks.common import drawn, requirement, unchanged
+from bn1d_conformance.guard import guarded
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import COUNTER, ROLES, Config, State
-from bn1d_conformance.trial import guarded
 
 if TYPE_CHECKING:
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 ORDER = ("num_features", "eps", "momentum", "affine", "track_running_stats")
 

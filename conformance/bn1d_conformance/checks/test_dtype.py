@@ -17,8 +17,9 @@ from bn1d_conformance.subject import COUNTER, ROLES, Config, State, SubjectError
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 HALF = ("fp16", "bf16")
 
