@@ -86,6 +86,7 @@ def judged(wrong):
         "home": first["requirement"],
         "cause": first["cause"],
         "diagnoses": len(result["diagnoses"]),
+        "lost": "error" if result["errors"] else "",
     }
 
 
@@ -109,7 +110,7 @@ def found(wanted):
     rows = {}
     for name, row in in_children(todo, os.cpu_count() or 1):
         rows[name] = row
-        said = row.get("lost") or f"{len(row['failing'])} fail"
+        said = row["lost"] or f"{len(row['failing'])} fail"
         print(f"{time.monotonic() - start:5.0f} s {len(rows):4}/{len(todo)} {name}: {said}")
     return rows
 
