@@ -213,6 +213,7 @@ def test_layers_share_nothing(trial: Trial) -> None:
 def test_no_randomness(trial: Trial) -> None:
     """Two layers start alike, and the generators are where they were."""
     with trial.case("twice"):
+        _draw(trial)  # away from where a construction that seeds has left the generators
         before = _random_state(trial)
         a, b = trial.build_default(5).state(), trial.build_default(5).state()
         trial.expect(
@@ -222,6 +223,13 @@ def test_no_randomness(trial: Trial) -> None:
         trial.expect(
             "CTOR-12", not moved, f"Construction moves the random state of {', '.join(moved)}."
         )
+
+
+def _draw(trial: Trial) -> None:
+    random.random()
+    np.random.random_sample()  # noqa: NPY002 - the global one is meant
+    if trial.has("torch-module"):
+        trial.torch.rand(1)
 
 
 def _random_state(trial: Trial) -> dict[str, Any]:
