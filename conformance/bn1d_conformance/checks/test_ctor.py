@@ -226,7 +226,7 @@ def test_no_randomness(trial: Trial) -> None:
 
 
 def _draw(trial: Trial) -> None:
-    random.random()
+    random.random()  # noqa: S311 - nobody reads it
     np.random.random_sample()  # noqa: NPY002 - the global one is meant
     if trial.has("torch-module"):
         trial.torch.rand(1)
