@@ -273,9 +273,22 @@ def publish(session: nox.Session) -> None:
 
 
 @nox.session
+def kills(session: nox.Session) -> None:
+    """Judge every mutant by every check, for the site; names after `--`: these alone."""
+    install(session, "test", torch=True)
+    session.run("python", "conformance/tests/kill_matrix.py", *session.posargs)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Judge every generated mutant; after `--`, -k WORD or --only ID chooses among them."""
+    install(session, torch=True)
+    session.run("python", "conformance/mutants/run.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the oracle beside mpmath and Fraction, then the kit."""
     install(session, "test", torch=True)
-    for room in ("reference", "conformance"):
-        for script in sorted((ROOT / room / "benchmarks").glob("*.py")):
-            session.run("python", str(script), *session.posargs)
+    for script in ("reference/benchmarks/speed.py", "conformance/benchmarks/kit.py"):
+        session.run("python", script, *session.posargs)

@@ -1,8 +1,8 @@
 """What the build adds to the pages written by hand, and what it refuses.
 
-The pages of the spec and of the bugs are drawn from the TOML, those of the results from the files;
-none of them is committed.  A page that would make a reader's browser ask a third party for a
-script, a style, a font or a picture fails the build.
+The pages of the spec and of the bugs are drawn from the TOML, those of the mutants and of the
+results from the files; none of them is committed.  A page that would make a reader's browser ask a
+third party for a script, a style, a font or a picture fails the build.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
-from bn1d_conformance import site, site_bugs
+from bn1d_conformance import kills, site, site_bugs, site_kills, site_mutants
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).resolve().parent.parent
+DRAWN = {"Spec": "spec/", "Bugs": "bugs/", "Mutants": "kills/", "Results": "results/"}
 ELSEWHERE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 FETCHED = {"src", "srcset", "poster", "data"}  # by the browser, unasked; a link's href is not
 CSS_FETCH = re.compile(r"(?:url\(|@import)\s*[\"']?\s*(?:https?:)?//[^\"')]*", re.IGNORECASE)
@@ -31,17 +32,21 @@ log = get_plugin_logger("third-party")
 
 
 def drawn_pages() -> dict[str, str]:
-    """Return the Markdown of the spec, the bugs and the published results, by path."""
+    """Return the Markdown of every drawn page by path."""
     files = sorted((ROOT / "conformance" / "results").glob("*.json"))
     published = {f.stem: json.loads(f.read_text("utf-8")) for f in files}
-    spec = site.spec_pages(published)
-    return {**spec, **site_bugs.pages(), **site.result_pages(published)}
+    matrix = kills.read(ROOT / "conformance" / "tests" / "zoo")
+    mutants = json.loads((ROOT / "conformance" / "mutants" / "results.json").read_text("utf-8"))
+    spec = site.spec_pages(published, matrix)
+    found = {**site_bugs.pages(), **site_kills.pages(matrix)}
+    found |= site_mutants.pages(mutants["mutants"])
+    return {**spec, **found, **site.result_pages(published)}
 
 
 def on_config(config: MkDocsConfig) -> None:
     """Put the drawn pages into the navigation."""
     for section in config.nav or []:
-        for title, folder in {"Spec": "spec/", "Bugs": "bugs/", "Results": "results/"}.items():
+        for title, folder in DRAWN.items():
             if title in section:
                 section[title] = [path for path in drawn_pages() if path.startswith(folder)]
 

@@ -119,3 +119,22 @@ def reports(text: str) -> list[tuple[str, str, int]]:
     kinds = {"#": "issues", "PR ": "pull"}
     found = re.findall(NUMBER, match[2])
     return [(match[1], kinds[kind], int(number)) for kind, number in found]
+
+
+def seen_in(text: str) -> list[Bug]:
+    """Return the bugs that have one of the reports that a text names.
+
+    The text names repositories with or without their owner: `pytorch #12, PR 3`.
+    """
+    wanted = _named(text)
+    return [b for b in bugs().values() if any(_named(place) & wanted for place in b.where)]
+
+
+def _named(text: str) -> set[tuple[str, str]]:
+    """Each report as the repository's last name and `#12` or `PR 3`."""
+    found = re.findall(rf"([\w.-]+) ({NUMBER}(?:, {NUMBER})*)", text)
+    return {
+        (name.lower(), f"{kind}{number}")
+        for name, numbers, *_ in found
+        for kind, number in re.findall(NUMBER, numbers)
+    }

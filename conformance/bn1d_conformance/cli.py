@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bn1d_conformance import cli_vectors, cli_wire, console
+from bn1d_conformance import cli_results, cli_vectors, cli_wire, console
 from bn1d_conformance.console import wrong_use
 
 PROFILES = ("quick", "full", "deep")
@@ -25,6 +25,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(cli_vectors.app, name="vectors")
+app.add_typer(cli_results.app, name="results")
 app.add_typer(cli_wire.adapter_app, name="adapter")
 app.command("smoke")(cli_wire.smoke)
 
@@ -46,7 +47,9 @@ def _root(
 
 @app.command("run")
 def run_command(  # noqa: PLR0913 - one parameter an option of the command line
-    target: Annotated[str, typer.Argument(help="module:attr or path/file.py:attr")] = "",
+    target: Annotated[
+        str, typer.Argument(help="module:attr, path/file.py:attr or a name such as torch-script")
+    ] = "",
     *,
     worker: Annotated[
         str, typer.Option(metavar="COMMAND", help="Start it, and judge what it serves.")
@@ -55,7 +58,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
     json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure.")
+        bool, typer.Option("--fail-fast", help="Stop at the first failure that binds.")
     ] = False,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
     select: Annotated[
@@ -74,9 +77,21 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one check may take.")
     ] = 30.0,
+    shard: Annotated[
+        str, typer.Option(metavar="K/N", help="Judge only part K of N; see bn1d results merge.")
+    ] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run into --json that was cut short.")
+    ] = False,
+    expect: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="What is known to fail, and why.")
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update-expectations", help="Bring that file up to date.")
+    ] = False,
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
-    """Judge TARGET: a torch.nn.Module class, a plain class, or a function; or a worker."""
+    """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
     from bn1d_conformance import plugin  # noqa: PLC0415
     from bn1d_conformance.run import Options  # noqa: PLC0415
 
@@ -85,6 +100,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         wrong_use("One of TARGET and --worker says what is judged.", hint)
     if worker and names:
         wrong_use("--map is for what the kit imports.", "A worker says its names itself: `names`.")
+    if seed is None:
+        seed = _resumed(json, resume=resume)
     options = Options(
         target=target or worker,
         worker=bool(worker),
@@ -96,15 +113,41 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         names=tuple(map(_pair, names or ())),
         seed=plugin.fresh_seed(profile) if seed is None else seed,
         timeout=timeout,
+        shard=_shard(shard),
+        expect=str(expect or ""),
     )
-    result = console.judge(options, json, timings=timings)
-    raise typer.Exit(console.EXIT[result["verdict"]])
+    if update and not expect:
+        wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
+    if expect and shard:
+        wrong_use("--expect is about a whole run, and --shard judges a part.", "Give one of them.")
+    result = console.judge(options, json, timings=timings, resume=resume, update=update)
+    raise typer.Exit(console.exit_code(result))
 
 
 def _profile(name: str) -> str:
     if name not in PROFILES:
         wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
     return name
+
+
+def _resumed(json: Path | None, *, resume: bool) -> int | None:
+    """The seed of the run that goes on; None where none does."""
+    from bn1d_conformance import partial  # noqa: PLC0415
+
+    if resume and json is None:
+        wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")
+    return partial.seed_of(json) if resume and json else None
+
+
+def _shard(text: str) -> str:
+    """Check --shard: K/N."""
+    from bn1d_conformance import parts  # noqa: PLC0415
+
+    try:
+        return "{}/{}".format(*parts.shard(text)) if text else ""
+    except ValueError:
+        hint = f"Write K/N, for example 1/3: 1 <= K <= N <= {parts.MOST}."
+        wrong_use(f"--shard {text!r} is no part.", hint)
 
 
 def _expression(text: str) -> str:
@@ -189,12 +232,12 @@ def repro(
     ] = "",
 ) -> None:
     """Print a script that shows a failure without the kit."""
+    from bn1d_conformance import reading  # noqa: PLC0415
     from bn1d_conformance import repro as writer  # noqa: PLC0415
-    from bn1d_conformance import results  # noqa: PLC0415
 
     try:
-        typer.echo(writer.script(results.load(result), case))
-    except (results.ResultsError, writer.NothingToShowError) as error:
+        typer.echo(writer.script(reading.load(result), case))
+    except (reading.ResultsError, writer.NothingToShowError) as error:
         wrong_use(str(error))
     except (LookupError, TypeError, ValueError, AttributeError):
         wrong_use(f"{result} is not as the schema of results files says.")

@@ -88,7 +88,7 @@ def judge_command(
     options = Options(target=f"{folder}:{place}", profile=manifest["profile"], jobs=jobs)
     result = console.judge(options, json)
     _say_missing(vectors, recorded)
-    raise typer.Exit(console.EXIT[result["verdict"]])
+    raise typer.Exit(console.exit_code(result))
 
 
 def _say_missing(vectors: list[Vector], recorded: Recorded) -> None:

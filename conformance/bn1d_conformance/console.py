@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bn1d_conformance.results import Result
     from bn1d_conformance.run import Options
 
@@ -22,25 +21,52 @@ def wrong_use(sentence: str, hint: str = "") -> NoReturn:
     raise typer.Exit(WRONG_USE)
 
 
-def check_output(path: Path | None) -> None:
+def exit_code(result: Result) -> int:
+    """The exit code of a run; that of a part covers what the part was asked for.
+
+    An expectations file that is out of date diverges too.
+    """
+    from bn1d_conformance.expectations import OUT_OF_DATE  # noqa: PLC0415
+
+    code = EXIT[result.get("part", result)["verdict"]]
+    stale = any(row["outcome"] in OUT_OF_DATE for row in result["expectations"])
+    return DIVERGES if stale and code == CONFORMS else code
+
+
+def check_output(option: str, path: Path | None) -> None:
     """Find out before the run, and not after it, that the file can't be written."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
-        wrong_use(f"--json {path} can't be written.", "Give a file in a folder that exists.")
+        wrong_use(f"{option} {path} can't be written.", "Give a file in a folder that exists.")
 
 
-def judge(options: Options, json: Path | None, *, timings: bool = False) -> Result:
-    """Run, write the results file, print the verdict."""
-    from bn1d_conformance import report, results  # noqa: PLC0415
+def judge(
+    options: Options,
+    json: Path | None,
+    *,
+    timings: bool = False,
+    resume: bool = False,
+    update: bool = False,
+) -> Result:
+    """Run, write the results file, print the verdict; `update`: the expectations file too."""
+    from bn1d_conformance import partial, report, results  # noqa: PLC0415
+    from bn1d_conformance.expectations import ExpectationsError  # noqa: PLC0415
     from bn1d_conformance.run import run  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
-    check_output(json)
+    check_output("--json", json)
+    check_output("--expect", Path(options.expect) if update else None)
     try:
-        with report.following(options) as progress:
-            result = run(options, progress)
+        with (
+            partial.place(options, json, resume=resume) as place,
+            report.following(options) as progress,
+        ):
+            result = run(options, progress, place, update=update)
+            if json:
+                results.write(result, json)
     except TargetError as error:
         wrong_use(str(error), error.hint)
-    if json:
-        results.write(result, json)
+    except ExpectationsError as error:
+        hint = "docs/exit-codes-and-files.md shows one; --update-expectations writes one."
+        wrong_use(str(error), hint)
     report.show(result, json, timings=timings)
     return result

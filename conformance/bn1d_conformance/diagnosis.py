@@ -38,6 +38,11 @@ DEFINED = {
 #: What every other check takes for granted: that layers are apart, that evaluation changes
 #: nothing, that the mode is the one that was set. Where it is not so, the others mislead.
 PRESUPPOSED = ("CTOR-11", "CONC-1", "EVAL-2", "EVAL-7")
+#: And that a new layer is new, and a later call like the first: where that is not so, numbers
+#: mislead that anything but the first call of the first layer gave.
+AGAIN = ("CONC-2", "CONC-3", "CONC-13", "CONC-30", "CONC-32")
+#: Areas of what a layer has, before it computes anything.
+HELD = ("CTOR", "PARAM", "BUF")
 #: What a misreading also shows as: in the gradient, or in the cumulative average.
 CONSEQUENCES = {
     "weight-ignored": "weight-not-in-gradient",
@@ -89,10 +94,20 @@ class Group:
         return self.cause.removeprefix(BACKWARD) in BY_NAME
 
     @property
+    def quantity(self) -> str:
+        """The output whose numbers are wrong; "" where no number is."""
+        return str(self.sample["evidence"].get("quantity", ""))
+
+    @property
+    def structural(self) -> bool:
+        """Whether it is about what a layer has: no number, and no exception, tells of it."""
+        area = spec.requirements()[self.home].area
+        return area in HELD and not self.quantity and not self.cause
+
+    @property
     def defined(self) -> tuple[str, ...]:
         """The requirements that define the quantity that the sample finds wrong."""
-        found = self.sample["evidence"]
-        ids = DEFINED.get((found.get("quantity"), found.get("mode")), ())
+        ids = DEFINED.get((self.quantity, self.sample["evidence"].get("mode")), ())
         return () if self.home in ids else ids
 
 
@@ -121,7 +136,7 @@ def diagnose(failures: Failures, held: Mapping[str, Collection[str]]) -> list[di
     """
     groups = _grouped(failures, held)
     roots = _folded(groups)
-    roots.sort(key=_rank)
+    roots.sort(key=_order)
     return [_row(group, failures) for group in roots]
 
 
@@ -206,7 +221,8 @@ def _explains(one: Group, other: Group) -> bool:
     if other.cause in BY_NAME:
         return other.cause in {f"eval-{one.cause}", CONSEQUENCES.get(one.cause)}
     if one.cause in BY_NAME:
-        return bool(ancestors(other.home) & set(one.members)) or other.home in ancestors(one.home)
+        general = bool(other.quantity) and other.home in ancestors(one.home)
+        return general or bool(ancestors(other.home) & set(one.members))
     if _by_format(one, other) or _by_format(other, one):
         return _by_format(one, other)
     rests = set(one.members) & {*ancestors(other.home), *other.defined}
@@ -215,7 +231,11 @@ def _explains(one: Group, other: Group) -> bool:
 
 def _presupposed(one: Group, other: Group) -> bool:
     """Whether every check takes for granted what `one` says is not so, and `other` is not why."""
-    return one.home in PRESUPPOSED and other.home not in (*PRESUPPOSED, *ancestors(one.home))
+    if other.home in ancestors(one.home):
+        return False
+    if one.home in AGAIN:
+        return bool(other.quantity)
+    return one.home in PRESUPPOSED and other.home not in (*PRESUPPOSED, *AGAIN)
 
 
 def _by_format(one: Group, other: Group) -> bool:
@@ -238,8 +258,14 @@ def _later(one: Group, other: Group) -> bool:
     return then not in stages or stages.index(first) < stages.index(then)
 
 
+def _order(group: Group) -> tuple[int, ...]:
+    """What binds; what is certain; then what explains most, and of equals the first in `_rank`."""
+    unbound, unsure, *place = _rank(group)
+    return (unbound, unsure, -len({*group.members, *group.folded}), *place)
+
+
 def _rank(group: Group) -> tuple[bool, bool, int, bool, int]:
-    """What binds; what the numbers name; then area by area, in reading order.
+    """What binds; what the numbers name, or what is not there; then area by area.
 
     Gradients wait for their area, named or not: where the output is wrong, they are wrong too,
     and may look like a misreading of their own.
@@ -247,7 +273,8 @@ def _rank(group: Group) -> tuple[bool, bool, int, bool, int]:
     rows = spec.requirements()
     home = rows[group.home]
     place = spec.AREAS.index(home.area), not group.named, list(rows).index(home.id)
-    return (not home.binding, not group.named or home.area == "GRAD", *place)
+    certain = group.structural or (group.named and home.area != "GRAD")
+    return (not home.binding, not certain, *place)
 
 
 def _row(group: Group, failures: Failures) -> dict[str, Any]:

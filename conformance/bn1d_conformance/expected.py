@@ -6,8 +6,11 @@ Nothing in here is ever handed to a subject. Answers are the exact values rounde
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, wraps
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,9 +22,10 @@ from bn1d_reference.formats import FORMATS, FP64
 from bn1d_reference.oracle import BatchNorm1d
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.keep import Store
     from bn1d_conformance.numbers import F64, I64
     from bn1d_conformance.subject import Array
 
@@ -53,6 +57,36 @@ class Answer:
         )
 
 
+def kept(compute: Callable[[Expected], Answer]) -> cached_property[Answer]:
+    """Compute an answer once, and not at all where the store has it from another run."""
+
+    @wraps(compute)
+    def answer(self: Expected) -> Answer:
+        return self.ask(compute.__name__, lambda: [compute(self)])[0]
+
+    return cached_property(answer)
+
+
+def packed(answers: Sequence[Answer]) -> bytes:
+    """Answers as bytes: a line that says what they are, and their numbers in fp64."""
+    head = [(a.quantity, a.format, a.exact.shape) for a in answers]
+    numbers = [np.asarray(v, "<f8") for a in answers for v in (a.exact, a.bound, a.scale)]
+    return json.dumps(head).encode() + b"\n" + b"".join(v.tobytes() for v in numbers)
+
+
+def unpacked(kept_bytes: bytes) -> list[Answer]:
+    """Undo `packed`; the arrays can't be written to."""
+    line, _, rest = kept_bytes.partition(b"\n")
+    head, numbers = json.loads(line), np.frombuffer(rest, "<f8")
+    answers, start = [], 0
+    for quantity, fmt, shape in head:
+        size = prod(shape)
+        parts = numbers[start : start + 3 * size].reshape(3, *shape)
+        answers.append(Answer(quantity, fmt, *parts))
+        start += 3 * size
+    return answers
+
+
 class VacuousError(AssertionError):
     """A case of the kit's own whose bound would accept anything: an error of the kit."""
 
@@ -61,16 +95,39 @@ class Expected:
     """The oracle's answers to one case, at one grade of accuracy."""
 
     def __init__(
-        self, case: Case, grade: str = "conforming", base: Expected | None = None
+        self,
+        case: Case,
+        grade: str = "conforming",
+        base: Expected | None = None,
+        store: Store | None = None,
     ) -> None:
         """Set the oracle up as the case says; nothing is computed before it is asked for.
 
         `base`, at another grade, has the same exact values: what it knows is not asked again.
+        `store` has the answers of earlier runs, and is given those of this one.
         """
         self.case = case
         self.grade = grade
         self.base = base
+        self.store = store
         self.data, self.params = FORMATS[case.format], FORMATS[case.config.format]
+
+    def ask(
+        self, name: str, compute: Callable[[], Sequence[Answer]], *given: Array
+    ) -> Sequence[Answer]:
+        """Answer a question about the case and what is `given` with it, by the store if it can."""
+        if self.store is None:
+            return compute()
+        with clock.of("oracle"):
+            words = hashlib.blake2b(f"{name} {self.grade} ".encode() + self.case.content)
+            for array in given:
+                words.update(array.tobytes())
+            known = self.store.get(words.digest())
+            if known is not None:
+                return unpacked(known)
+            answers = compute()
+            self.store.put(words.digest(), packed(answers))
+        return answers
 
     def arithmetic(self, profile: str) -> bounds.Arithmetic:
         """The arithmetic that a sound implementation of this case may use."""
@@ -141,7 +198,7 @@ class Expected:
     def _statistics(self) -> tuple[list[float], list[float]]:
         return _list(self.case.state.running_mean, []), _list(self.case.state.running_var, [])
 
-    @cached_property
+    @kept
     def y(self) -> Answer:
         """The output."""
         exact = np.array(self.output).reshape(self.case.x.shape[1], -1)
@@ -181,12 +238,12 @@ class Expected:
         bound = np.zeros_like(bound) if self.case.exact else bound + np.spacing(np.abs(exact))
         return Answer(quantity, fmt, exact, bound, np.maximum(np.abs(exact), scale))
 
-    @cached_property
+    @kept
     def running_mean(self) -> Answer:
         """running_mean after the forward pass."""
         return self._running("running_mean", 0)
 
-    @cached_property
+    @kept
     def running_var(self) -> Answer:
         """running_var after the forward pass."""
         return self._running("running_var", 1)
@@ -233,7 +290,7 @@ class Expected:
         fixed = zip(columns(self.case.x).tolist(), dy, *self._statistics, w, strict=True)
         return [bounds.backward_eval(ar, *row, eps) for row in fixed]
 
-    @cached_property
+    @kept
     def dx(self) -> Answer:
         """The gradient of the input."""
         exact, _, _ = self._gradients
@@ -241,7 +298,7 @@ class Expected:
         rms = np.sqrt(np.mean(columns(self.case.dy) ** 2, axis=1))
         return self._elementwise("dx", exact, bound, np.abs(self._weights[0]) * self._rstd() * rms)
 
-    @cached_property
+    @kept
     def dweight(self) -> Answer:
         """The gradient of the weight."""
         _, exact, _ = self._gradients
@@ -252,7 +309,7 @@ class Expected:
         bound = np.array([row[1] for row in self._limits])
         return self._answer("dweight", self.case.config.format, exact, bound, scale)
 
-    @cached_property
+    @kept
     def dbias(self) -> Answer:
         """The gradient of the bias."""
         _, _, exact = self._gradients
@@ -260,8 +317,11 @@ class Expected:
         bound = np.array([row[2] for row in self._limits])
         return self._answer("dbias", self.case.config.format, exact, bound, scale)
 
-    def double(self, gx: Array, gw: Array, gb: Array) -> tuple[Answer, Answer, Answer]:
+    def double(self, gx: Array, gw: Array, gb: Array) -> Sequence[Answer]:
         """The gradients of <gx,dx> + <gw,dweight> + <gb,dbias> for x, dy and weight."""
+        return self.ask("double", lambda: self._double(gx, gw, gb), gx, gw, gb)
+
+    def _double(self, gx: Array, gw: Array, gb: Array) -> Sequence[Answer]:
         _ = self._gradients  # the oracle's backward pass
         ar, eps = self.arithmetic(self.backward_profile), self.case.config.eps
         dy, g = columns(self.case.dy).tolist(), columns(gx).tolist()

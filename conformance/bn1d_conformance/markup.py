@@ -21,6 +21,7 @@ TONES = {
     **dict.fromkeys(("pass", "conforms"), "good"),
     **dict.fromkeys(("fail", "crash", "timeout", "diverges"), "bad"),
 }
+ADDRESS = re.compile(r"https://[A-Za-z0-9./_-]+")
 MARKED = re.compile(r"(`[^`]+`|\b[A-Z]+-[1-9][0-9]*\b)")  # code and ids in the spec's sentences
 
 
@@ -66,6 +67,12 @@ def link(ident: str, folder: str = "") -> str:
         return literal(ident)
     area = ident.rpartition("-")[0].lower()
     return f"[{ident}]({folder}{area}.md#{ident.lower()})"
+
+
+def web(address: object) -> str:
+    """Return a link to a page of the web; what is no plain address, literally."""
+    plain = ADDRESS.fullmatch(str(address))
+    return f"[{literal(address)}]({address})" if plain else literal(address)
 
 
 def verdict_badge(verdict: object) -> str:

@@ -20,22 +20,26 @@ class Knobs:
         tracked_ddof: the same where it is tracked.
         count: what n is for the tracked variance: "values" (N·L) or "batch" (N).
         eps: where eps stands: "inside", "outside", "none", "twice", "root" (of eps, outside),
-            "squared", or a number that is used in its place.
+            "squared", "floor" (max(var, eps)), or a number that is used in its place.
         centre: "mean", or "none": nothing is subtracted.
         scale: "root", "square" (divided by var + eps) or "none": nothing divides.
         source: whose statistics normalise: "batch", "running", "updated" (after the update).
-        axis: over what: "channel", "sample" (each n, c), "position" (each c, l), "layer", "row".
+        axis: over what: "channel", "sample" (each n, c), "position" (each c, l), "layer", "row",
+            "flat" (the columns of the memory of (N, C, L) taken for (N·L, C)).
         momentum: "new" (weight of the new), "old", "none" (no update), "one", "default",
-            "double" (applied twice), "counted" (1/(count + 1)); for the cumulative average "late" (1/(count before)), "early"
+            "double" (applied twice), "counted" (1/(count + 1)), "added" (the old keeps all of its weight); for the cumulative average "late" (1/(count before)), "early"
             (1/(count + 1)), "none-is-default", "none-is-zero".
         tracks: "var", "std", "1/root", "var+eps", "about-running", "output".
         affine: "wx+b", "w(x+b)", "no-weight", "no-bias", "none", "abs-weight", "twice",
             "(1+w)x+b", "wx-b", "bx+w", "input" (returned as it is).
         statistic: "var" or "std": what running_var is taken for in evaluation.
         gradient: "full", "constants", "no-mean", "no-xhat", "no-weight", "n-1", "n-batch" (means
-            over N·L divide by N), "passed" (dy itself), "zero"; in evaluation "batch": through the batch's statistics; "formula": training's, on the running ones.
-        dweight: "xhat", "y", "x", "centred", "mean", "one" (that of the bias).
-        dbias: "sum" or "mean".
+            over N·L divide by N), "sums" (in place of the means), "var-n-1" (in the variance's
+            term alone), "not-scaled" (without 1/root), "divided" (by n), "passed" (dy itself),
+            "zero"; in evaluation "batch": through the batch's statistics; "formula": training's, on the running ones.
+        dweight: "xhat", "y", "x", "centred", "mean", "one" (that of the bias), "zero", or
+            "recentred" (x̂ less its mean over the batch).
+        dbias: "sum", "mean", "xhat" (that of the weight) or "zero".
     """
 
     ddof: int = 0
@@ -84,10 +88,12 @@ CATALOGUE: tuple[Misreading, ...] = (
     _m("eps-1e-5", "TRAIN-4", "eps is always 1e-5, whatever is given", eps=1e-5),
     _m("eps-1e-3", "TRAIN-4", "eps is always 1e-3, whatever is given", eps=1e-3),
     _m("eps-1e-8", "TRAIN-4", "eps is always 1e-8, whatever is given", eps=1e-8),
+    _m("eps-floor", "TRAIN-4", "eps is a floor that smaller variances are raised to, and is not added", eps="floor"),
     _m("running-in-training", "TRAIN-7", "training normalises by the running statistics", source="running"),
     _m("updated-in-training", "TRAIN-7", "training normalises by the running statistics just updated", source="updated"),
     _m("instance-axis", "TRAIN-2", "mean and variance are taken over each sample's sequence alone", axis="sample"),
     _m("position-axis", "TRAIN-2", "mean and variance are taken over the batch, for each position alone", axis="position"),
+    _m("reshaped-axis", "TRAIN-2", "(N, C, L) is reshaped to (N·L, C) without being transposed first", "y", axis="flat"),
     _m("layer-axis", "TRAIN-1", "mean and variance are taken over all channels together", axis="layer"),
     _m("row-axis", "TRAIN-1", "mean and variance are taken over the channels of each sample", axis="row"),
     _m("affine-swapped", "TRAIN-5", "the bias is added before the weight multiplies", "y", affine="w(x+b)"),
@@ -107,6 +113,7 @@ CATALOGUE: tuple[Misreading, ...] = (
     _m("count-without-length", "STATS-3", "the factor n/(n − 1) counts N where it should count N·L", "running_var", count="batch"),
     _m("tracking-ddof-2", "STATS-2", "the tracked variance is divided by n − 2", "running_var", tracked_ddof=2),
     _m("momentum-inverted", "STATS-1", "momentum is the weight of the old value, where it should be that of the new", "running_mean", "running_var", momentum="old"),
+    _m("not-decayed", "STATS-1", "the old value is not multiplied by 1 − momentum", "running_mean", "running_var", momentum="added"),
     _m("not-tracked", "STATS-1", "the running statistics are not updated", "running_mean", "running_var", momentum="none"),
     _m("last-batch-tracked", "STATS-1", "the running statistics are replaced by the batch's, whatever momentum is", "running_mean", "running_var", momentum="one"),
     _m("momentum-default", "STATS-1", "momentum is always 0.1, whatever is given", "running_mean", "running_var", momentum="default"),
@@ -127,6 +134,10 @@ CATALOGUE: tuple[Misreading, ...] = (
     _m("weight-not-in-gradient", "GRAD-1", "the input's gradient is not multiplied by the weight", "dx", gradient="no-weight"),
     _m("gradient-n-1", "GRAD-1", "the means in the gradient divide by n − 1", "dx", gradient="n-1"),
     _m("gradient-n-batch", "GRAD-1", "the means in the gradient divide by N, where they should divide by N·L", "dx", gradient="n-batch"),
+    _m("gradient-sums", "GRAD-1", "the gradient takes sums where it should take means", "dx", gradient="sums"),
+    _m("variance-term-n-1", "GRAD-1", "the term through the variance is divided by n − 1", "dx", gradient="var-n-1"),
+    _m("gradient-not-scaled", "GRAD-1", "the input's gradient is not divided by sqrt(var + eps)", "dx", gradient="not-scaled"),
+    _m("gradient-divided", "GRAD-1", "the input's gradient is divided by n", "dx", gradient="divided"),
     _m("gradient-passed", "GRAD-1", "the gradient of the output is passed on as it is", "dx", gradient="passed"),
     _m("gradient-zero", "GRAD-1", "the input's gradient is zero", "dx", gradient="zero"),
     _m("dweight-from-output", "GRAD-2", "dweight sums dy·y, where it should sum dy·x̂", "dweight", dweight="y"),
@@ -134,14 +145,19 @@ CATALOGUE: tuple[Misreading, ...] = (
     _m("dweight-not-scaled", "GRAD-2", "dweight sums dy·(x − mean), without 1/sqrt(var + eps)", "dweight", dweight="centred"),
     _m("dweight-mean", "GRAD-2", "dweight is a mean, where it should be a sum", "dweight", dweight="mean"),
     _m("dweight-of-bias", "GRAD-2", "dweight is the gradient of the bias", "dweight", dweight="one"),
+    _m("dweight-zero", "GRAD-2", "dweight is zero", "dweight", dweight="zero"),
+    _m("dbias-of-weight", "GRAD-3", "dbias is the gradient of the weight", "dbias", dbias="xhat"),
+    _m("dbias-zero", "GRAD-3", "dbias is zero", "dbias", dbias="zero"),
     _m("dbias-mean", "GRAD-3", "dbias is a mean, where it should be a sum", "dbias", dbias="mean"),
     _m("batch-in-evaluation", "EVAL-1", "evaluation normalises by the batch", "y", "dweight", source="batch", gradient="batch", **_EV),
     _m("std-for-variance", "EVAL-1", "evaluation takes running_var for a standard deviation", statistic="std", **_EV),
+    _m("eval-corrected-again", "EVAL-1", "evaluation multiplies running_var by n/(n − 1)", ddof=1, **_EV),
     _m("eval-eps-outside-root", "EVAL-4", "in evaluation eps is added outside the root", eps="outside", **_EV),
     _m("eval-eps-missing", "EVAL-4", "in evaluation eps is missing", eps="none", **_EV),
     _m("eval-eps-twice", "EVAL-4", "in evaluation eps is added twice", eps="twice", **_EV),
     _m("eval-eps-1e-5", "EVAL-4", "in evaluation eps is always 1e-5", eps=1e-5, **_EV),
     _m("eval-eps-1e-3", "EVAL-4", "in evaluation eps is always 1e-3", eps=1e-3, **_EV),
+    _m("eval-eps-floor", "EVAL-4", "in evaluation eps is a floor that smaller variances are raised to", eps="floor", **_EV),
     _m("eval-weight-ignored", "EVAL-1", "evaluation ignores the weight", "y", affine="no-weight", **_EV),
     _m("eval-bias-ignored", "EVAL-1", "evaluation ignores the bias", "y", affine="no-bias", **_EV),
     _m("eval-affine-ignored", "EVAL-1", "evaluation ignores weight and bias", "y", affine="none", **_EV),
@@ -157,10 +173,13 @@ CATALOGUE: tuple[Misreading, ...] = (
     _m("eval-batch-gradient", "GRAD-4", "in evaluation the gradient is that of training, through the batch's statistics", "dx", gradient="batch", **_EV),
     _m("eval-training-formula", "GRAD-4", "in evaluation the gradient is training's formula, as if the statistics were the batch's", "dx", gradient="formula", **_EV),
     _m("eval-weight-not-in-gradient", "GRAD-4", "in evaluation the input's gradient lacks the weight", "dx", gradient="no-weight", **_EV),
+    _m("eval-gradient-not-scaled", "GRAD-4", "in evaluation the input's gradient is not divided by sqrt(running_var + eps)", "dx", gradient="not-scaled", **_EV),
     _m("eval-gradient-passed", "GRAD-4", "in evaluation the gradient of the output is passed on as it is", "dx", gradient="passed", **_EV),
     _m("eval-gradient-zero", "GRAD-4", "in evaluation the input's gradient is zero", "dx", gradient="zero", **_EV),
     _m("eval-dweight-from-output", "GRAD-5", "in evaluation dweight sums dy·y", "dweight", dweight="y", **_EV),
     _m("eval-dweight-from-input", "GRAD-5", "in evaluation dweight sums dy·x", "dweight", dweight="x", **_EV),
+    _m("eval-dweight-recentred", "GRAD-5", "in evaluation dweight is centred by the batch's mean", "dweight", dweight="recentred", **_EV),
+    _m("eval-dweight-zero", "GRAD-5", "in evaluation dweight is zero", "dweight", dweight="zero", **_EV),
     _m("eval-dweight-mean", "GRAD-5", "in evaluation dweight is a mean, where it should be a sum", "dweight", dweight="mean", **_EV),
     _m("eval-dweight-of-bias", "GRAD-5", "in evaluation dweight is the gradient of the bias", "dweight", dweight="one", **_EV),
     _m("eval-dbias-mean", "GRAD-3", "in evaluation dbias is a mean, where it should be a sum", "dbias", dbias="mean", **_EV),

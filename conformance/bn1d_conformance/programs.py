@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -184,7 +185,8 @@ class Program:
         self.pending = None
         with self._step(f"bn.{name}()"):
             before, learned = self._state(), name == "reset_parameters"
-            self._do(f"{name}()", {"do": "reset", "name": name}, getattr(self.guard.module, name))
+            step = {"do": "reset", "name": name}
+            self._do(f"{name}()", step, methodcaller(name), self.guard.module)
             self.count = 0
             self._is(self._start(ROLES if learned else STATISTICS), f"after {name}() it")
             self._same(before, self._state(), () if learned else ("weight", "bias"), f"{name}()")

@@ -4,8 +4,8 @@ Each process appends to a file of its own in the run's folder. Events, by their 
 
 - `loading`, `loaded` (the subject), `refused` (it can't be judged: sentence and hint);
 - `offer` (what the subject can do, and its names);
-- `item` (a check begins: nodeid, requirements), `case` (one of its cases begins),
-  `doing` (what the subject is about to do);
+- `item` (a check begins: nodeid, requirements, its place among all), `case` (one of its cases
+  begins), `doing` (what the subject is about to do);
 - `judged` (requirement, case, passed, failures), `skip` (not applicable or not run, and why);
 - `accuracy` (a passing comparison's score), `error` (the kit's own), `end` (of the item);
 - `died` (written by the parent: the process was lost in this item, and how), `spent` (seconds).
@@ -14,7 +14,7 @@ Each process appends to a file of its own in the run's folder. Events, by their 
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
     from bn1d_conformance.expected import Answer
     from bn1d_conformance.subject import Array
+
+#: Events that belong to no item, even where they are written in one.
+OF_THE_RUN = ("loading", "loaded", "refused", "offer", "spent")
 
 
 class Recorder:
@@ -48,8 +51,72 @@ def _plain(value: Any) -> Any:
 
 
 def read(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield every event of a run; a line that a crash cut short is left out."""
+    """Yield every event of a folder; a line that a crash cut short is left out."""
     for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text("utf-8", errors="replace").splitlines():
-            with suppress(ValueError):
-                yield {**json.loads(line), "process": path.stem}
+        for event in _events(path):
+            if event:
+                yield {**event, "process": path.stem}
+
+
+def _events(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield the events of one process; None in the place of a line that is none."""
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        yield event if isinstance(event, dict) else None
+
+
+class Journal:
+    """What a run wrote down, item by item, whatever it was split or interrupted by.
+
+    An item counts once, and only if it has ended: of one that a kill cut short nothing does.
+
+    Attributes:
+        common: events that belong to no item.
+        ended: the events of each item that has ended, by nodeid.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        """Read the folders of a run: one, or one for each of its attempts, in their order."""
+        self.common: list[dict[str, Any]] = []
+        self.ended: dict[str, list[dict[str, Any]]] = {}
+        for folder in folders:
+            begun: dict[str, list[dict[str, Any]]] = {}
+            for path in sorted(folder.glob("*.jsonl")):  # the parent's comes last
+                self._read(path, begun)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield what counts: items in the order of the checks, whoever judged them, and when."""
+        yield from self.common
+        for events in sorted(self.ended.values(), key=_place):
+            yield from events
+
+    def _read(self, path: Path, begun: dict[str, list[dict[str, Any]]]) -> None:
+        """Read one process's file; `begun` has the items of its folder that have not ended."""
+        item: list[dict[str, Any]] = []
+        for event in _events(path):
+            kind = event["e"] if event else "torn"
+            if event is None:
+                item = []  # of an item with a gap nothing is believed
+            elif kind == "item":
+                item = begun[event["nodeid"]] = [event]
+            elif kind == "died":
+                self._died(event, begun)
+            elif kind in OF_THE_RUN or (kind == "error" and not item):
+                self.common.append(event)
+            elif item:
+                item.append(event)
+                if kind == "end":
+                    self.ended.setdefault(item[0]["nodeid"], item)
+
+    def _died(self, event: dict[str, Any], begun: dict[str, list[dict[str, Any]]]) -> None:
+        """End the item that cost its process, with what was judged of it before."""
+        nodeid = event["nodeid"]
+        self.ended.setdefault(nodeid, begun.get(nodeid, [])).append(event)
+
+
+def _place(events: list[dict[str, Any]]) -> int:
+    """Where an item stands among all; one whose process was lost before it began, last."""
+    return int(events[0].get("place", sys.maxsize))

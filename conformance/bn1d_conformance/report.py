@@ -13,11 +13,12 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from bn1d_conformance.expectations import NO_MATCH, PASSES
 from bn1d_conformance.results import FAILING, printable
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bn1d_conformance.results import Result
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 STYLE = {"conforms": "bold green", "diverges": "bold red", "incomplete": "bold yellow"}
 SHOWN = 8  # diagnoses printed before the rest is counted
-SIGNS = {"pass": "pass", "fail": "fail", "not_applicable": "n/a", "not_run": "not run"}
+STALE = {PASSES: "passes", NO_MATCH: "names nothing that was judged"}
+SIGNS = {
+    "pass": "pass", "fail": "fail", "not_applicable": "n/a", "not_run": "not run",
+    "expected_fail": "expected", "unexpected_pass": "unexpected",
+}  # fmt: skip
 
 
 @contextmanager
@@ -90,8 +95,10 @@ def show(result: Result, saved: Path | None, *, timings: bool = False) -> None:
     _headline(console, result)
     _diagnoses(console, result)
     _errors(console, result)
+    _halted(console, result)
     console.print(_areas(result))
     _counts(console, result)
+    _expectations(console, result)
     _seed(console, result["options"])
     if timings:
         _timings(console, result)
@@ -130,6 +137,12 @@ def _errors(console: Console, result: Result) -> None:
         console.print(Text(f"\nThe kit itself failed in {row['nodeid']}: {said}", "yellow"))
 
 
+def _halted(console: Console, result: Result) -> None:
+    if stages := [printable(stage) for stage in result["halted"]]:
+        line = f"\nGiven up, after too many lost processes: {', '.join(stages)}."
+        console.print(Text(line, "yellow"))
+
+
 def _areas(result: Result) -> Table:
     """A line an area, a column a verdict that occurs."""
     rows = result["requirements"]
@@ -150,13 +163,30 @@ def _counts(console: Console, result: Result) -> None:
     c = result["counts"]
     diverges = sum(c[v] for v in FAILING)
     open_ = c["not_applicable"] + c["not_run"] + c["error"]
-    line = f"\n{diverges} diverge, {open_} not covered, {c['pass']} pass, of {c['total']}"
+    known = f"{c['expected_fail']} expected to fail, " if c["expected_fail"] else ""
+    early = f"{c['unexpected_pass']} expected to and pass, " if c["unexpected_pass"] else ""
+    line = f"\n{diverges} diverge, {known}{early}{open_} not covered, {c['pass']} pass"
+    line += f", of {c['total']}"
     grade = result["accuracy"]["grade"]
     console.print(
         f"{line} requirements"
         + (f"; accuracy grade: {grade}" if grade and not diverges else "")
         + "."
     )
+
+
+def _expectations(console: Console, result: Result) -> None:
+    """Say where the expectations file is out of date, and which reasons are still to be given."""
+    file, rows = printable(result["options"].get("expect", "")), result["expectations"]
+    for outcome, why in STALE.items():
+        if names := [_about(row) for row in rows if row["outcome"] == outcome]:
+            console.print(Text(f"{file} is out of date: {', '.join(names)} {why}.", "yellow"))
+    if unsaid := [_about(row) for row in rows if row["reason"].startswith("TODO")]:
+        console.print(Text(f"{file} does not say why of {', '.join(unsaid)}.", "yellow"))
+
+
+def _about(row: Mapping[str, str]) -> str:
+    return printable(" ".join(filter(None, (row["requirement"], row["case"]))))
 
 
 def _seed(console: Console, options: dict[str, Any]) -> None:
@@ -183,5 +213,8 @@ def _more(console: Console, result: Result, saved: Path | None) -> None:
         )
     elif saved:
         lines.append(f"The results file is {saved}.")
+    if "part" in result:
+        shard = result["part"]["shard"]
+        lines.append(f"This is part {shard} of a run; bn1d results merge joins the parts.")
     if lines:
         console.print(Text("\n" + "\n".join(lines), "dim"))

@@ -38,8 +38,11 @@ def script(result: Result, wanted: str = "") -> str:
         NothingToShowError: if nothing fails, nothing matches, or the failure has no program.
     """
     ident, failure = _choose(result, wanted)
-    if result["subject"]["adapter"] == "recorded":
+    adapter = result["subject"]["adapter"]
+    if adapter == "recorded":
         raise NothingToShowError(f"{ident} failed on recorded answers, which no script can redo.")
+    if adapter not in (*SCRIPTS, "wire"):
+        raise NothingToShowError(f"{ident} failed through {adapter!r}, an adapter of the kit.")
     lines = _lines(result, failure)
     sentence = spec.requirements()[ident].sentence if ident in spec.requirements() else ""
     head = [
@@ -55,8 +58,7 @@ def _lines(result: Result, failure: dict[str, Any]) -> list[str]:
         from bn1d_conformance.repro_wire import WireScript  # noqa: PLC0415 - needs NumPy
 
         return WireScript(subject, failure, str(result["options"]["device"])).lines()
-    kind = FunctionScript if subject["adapter"] == "function" else Script
-    return kind(subject, failure).lines()
+    return SCRIPTS[subject["adapter"]](subject, failure).lines()
 
 
 def _choose(result: Result, wanted: str) -> tuple[str, dict[str, Any]]:
@@ -99,9 +101,12 @@ class Script:
     def __init__(self, subject: dict[str, Any], failure: dict[str, Any]) -> None:
         """Read what the lines need."""
         self.subject, self.evidence = subject, failure["evidence"]
-        self.place, _, attr = subject["target"].rpartition(":")
+        named = ":" not in subject["target"]  # an entry point; its subject says what it is
+        path, sign = (subject["name"], ".") if named else (subject["target"], ":")
+        self.place, _, attr = path.rpartition(sign)
         self.attr = _dotted(attr)
-        self.torch = subject["adapter"] == "torch-module" or subject.get("host") == "torch"
+        self.module = subject["adapter"] in MODULES
+        self.torch = self.module or subject.get("host") == "torch"
         self.names = {k: _dotted(v) for k, v in subject.get("names", {}).items() if v}
         self.calls: dict[str, str] = subject.get("calls", {})
         self.training, self.differentiated = True, False
@@ -150,10 +155,11 @@ class Script:
         call = f"{self.attr.split('.')[-1]}({arguments})"
         if self.torch and config.get("format", "fp32") != "fp32":
             call += f".to(torch.{TORCH[config['format']]})"
-        yield f"bn = {call}"
+        wrapper = _dotted(self.calls["wrapper"]) if "wrapper" in self.calls else ""
+        yield f"bn = {wrapper}({call})" if wrapper else f"bn = {call}"
 
     def _takes(self, keyword: str) -> bool:
-        return self.subject["adapter"] == "torch-module" or keyword in self.calls
+        return self.module or keyword in self.calls
 
     def _load(self, step: dict[str, Any]) -> Iterator[str]:
         for role, value in step["state"].items():
@@ -320,3 +326,7 @@ class FunctionScript(Script):
     def _got(self, quantity: str, index: str) -> str:
         places = {"dx": "x.grad", "dweight": "weight.grad", "dbias": "bias.grad"}
         return f"{places.get(quantity, quantity)}[{index}].item()"
+
+
+MODULES = ("torch-module", "torch-script", "torch-compile")
+SCRIPTS = {"function": FunctionScript, **dict.fromkeys(("plain-class", *MODULES), Script)}

@@ -9,12 +9,14 @@ import platform
 import tempfile
 from collections import Counter, defaultdict
 from contextlib import suppress
+from datetime import datetime, timezone
 from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import __version__
 from bn1d_conformance.diagnosis import diagnose
+from bn1d_conformance.expectations import Applied
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
@@ -28,17 +30,14 @@ VERDICTS = (
 FAILING = ("fail", "crash", "timeout")
 #: Modules that have no say in a verdict, and none in the suite's hash.
 OUTSIDE = {
-    "site.py",
-    "markup.py",
-    "report.py",
-    "cli.py",
-    "cli_vectors.py",
-    "cli_wire.py",
-    "console.py",
-    "smoke.py",
-}
-DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage")
+    "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
+    "cli_vectors.py", "cli_wire.py", "console.py", "diff.py", "kills.py", "markup.py",
+    "reading.py", "report.py", "report_diff.py", "site.py", "site_bugs.py", "site_kills.py",
+    "site_mutants.py", "smoke.py", "template.py", "unavailable.py",
+}  # fmt: skip
+DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
 KEPT = 5  # failures of one requirement that the file keeps in full
+SHORT = 60  # characters of a value that a sentence quotes
 Result = dict[str, Any]
 
 
@@ -51,6 +50,7 @@ class Tally:
         self.failed: Counter[str] = Counter()
         self.failures: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.held: dict[str, set[str]] = {}
+        self.seen: dict[str, dict[str, bool]] = defaultdict(dict)
         self.seconds: Counter[str] = Counter()
         self.marks: dict[str, set[str]] = defaultdict(set)
         self.subject: dict[str, Any] = {}
@@ -64,8 +64,8 @@ class Tally:
             "calls": {},
         }
         self.refused: Mapping[str, Any] | None = None
-        self.halted = False
-        self.ended = self.begun = 0
+        self.halted: set[str] = set()
+        self.ended = self.begun = self.place = 0
         for event in events:
             getattr(self, "_on_" + event["e"], lambda _: None)(event)
 
@@ -75,8 +75,9 @@ class Tally:
     def _on_loaded(self, event: Mapping[str, Any]) -> None:
         self.subject = {k: event[k] for k in DESCRIBED}
 
-    def _on_item(self, _: Mapping[str, Any]) -> None:
+    def _on_item(self, event: Mapping[str, Any]) -> None:
         self.begun += 1
+        self.place = event["place"]
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
         self.ended += 1
@@ -87,10 +88,15 @@ class Tally:
         ident = event["requirement"]
         self.cases[ident] += 1
         self.failed[ident] += not event["passed"]
-        self.failures[ident] += event["failures"]
+        self.failures[ident] += [{**f, "place": self.place} for f in event["failures"]]
+        self._sees(ident, event["case"], ok=event["passed"])
         formats = self.held.setdefault(ident, set())
         if event["passed"] and event["format"]:
             formats.add(event["format"])
+
+    def _sees(self, ident: str, case: str, *, ok: bool) -> None:
+        """A case that several checks judge holds if it does for all of them."""
+        self.seen[ident][case] = ok and self.seen[ident].get(case, True)
 
     def _on_skip(self, event: Mapping[str, Any]) -> None:
         for ident in event["requirements"]:
@@ -110,23 +116,29 @@ class Tally:
             self.marks[ident].add(event["verdict"])
             self.cases[ident] += 1
             self.failed[ident] += 1
+            self._sees(ident, event["case"], ok=False)
             self.failures[ident].append(
                 {k: event[k] for k in ("case", "message", "cause", "says")}
             )
-            self.failures[ident][-1].update(requirement=ident, evidence={})
+            self.failures[ident][-1].update(requirement=ident, evidence={}, place=self.place)
 
     def _on_lost(self, event: Mapping[str, Any]) -> None:
         for ident in event["requirements"]:
             self.marks[ident].add(event["verdict"])
 
-    def _on_halted(self, _: Mapping[str, Any]) -> None:
-        self.halted = True
+    def _on_halted(self, event: Mapping[str, Any]) -> None:
+        self.halted.add(event["stage"])
 
     def _on_spent(self, event: Mapping[str, Any]) -> None:
         self.spent.update(event["seconds"])
 
     def _on_offer(self, event: Mapping[str, Any]) -> None:
         self.found = {k: event[k] for k in ("capabilities", "names", "host", "calls")}
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a binding requirement has failed."""
+        return any(self.failed[i] for i, r in spec.requirements().items() if r.binding)
 
     def verdict(self, ident: str) -> str:
         """The one verdict of a requirement: the worst that was seen of it."""
@@ -145,7 +157,12 @@ class Tally:
 
 
 def build(
-    tally: Tally, options: Mapping[str, Any], *, complete: bool, seconds: float = 0.0
+    tally: Tally,
+    options: Mapping[str, Any],
+    *,
+    complete: bool,
+    expected: Applied = Applied(),  # noqa: B008 - frozen
+    seconds: float = 0.0,
 ) -> Result:
     """Make the results document of a run.
 
@@ -153,10 +170,13 @@ def build(
         tally: what was seen.
         options: the run's, as they were given.
         complete: whether every item that was asked for has ended.
+        expected: the entries of an expectations file that take part, and what they met.
         seconds: wall time of the whole run.
     """
-    rows = {i: _row(tally, i) for i in spec.requirements()}
-    failing = {i: tally.failures[i] for i, row in rows.items() if row["verdict"] in FAILING}
+    rows = {i: _row(tally, i, expected) for i in spec.requirements()}
+    failing = {
+        i: _unexpected(tally, i, expected) for i, row in rows.items() if row["verdict"] in FAILING
+    }
     counts = Counter(row["verdict"] for row in rows.values())
     return {
         "schema_version": SCHEMA_VERSION,
@@ -167,25 +187,28 @@ def build(
             **tally.found,
         },
         "environment": environment(),
+        "date": datetime.now(timezone.utc).date().isoformat(),
         "options": dict(options),
-        "verdict": _overall(rows, complete=complete, halted=tally.halted),
+        "verdict": overall(rows, complete=complete, halted=bool(tally.halted)),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
+        "expectations": expected.rows(),
         "diagnoses": diagnose(failing, tally.held),
         "accuracy": accuracy(tally.accuracy),
         "errors": tally.errors,
+        "halted": sorted(tally.halted),
         "timings": {k: round(v, 3) for k, v in sorted(tally.spent.items())},
         "seconds": round(seconds, 3),
     }
 
 
-def _row(tally: Tally, ident: str) -> dict[str, Any]:
+def _row(tally: Tally, ident: str, expected: Applied) -> dict[str, Any]:
     failures = [
         {k: f[k] for k in ("case", "message", "cause", "evidence")} for f in tally.failures[ident]
     ]
     return {
         "level": spec.requirements()[ident].level,
-        "verdict": tally.verdict(ident),
+        "verdict": expected.verdict(ident, tally.verdict(ident)),
         "cases": tally.cases[ident],
         "failed": tally.failed[ident],
         "failures": failures[:KEPT],
@@ -193,7 +216,13 @@ def _row(tally: Tally, ident: str) -> dict[str, Any]:
     }
 
 
-def _overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:
+def _unexpected(tally: Tally, ident: str, expected: Applied) -> list[dict[str, Any]]:
+    """The failures that no entry is about: what there is to diagnose."""
+    covered = expected.covered(ident)
+    return [f for f in tally.failures[ident] if f["case"] not in covered]
+
+
+def overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:
     """Diverges if a binding requirement fails; incomplete if one that applies is open.
 
     Where so many processes were lost that the rest was not run, and nothing that came back was
@@ -296,30 +325,9 @@ def write(result: Result, path: Path) -> None:
         raise
 
 
-class ResultsError(ValueError):
-    """A file that is no results file: one sentence that names it."""
-
-
-def load(path: Path) -> Result:
-    """Read a results file.
-
-    Raises:
-        ResultsError: if it can't be read, is no JSON, or of another schema version.
-    """
-    try:
-        result = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultsError(f"{path} can't be read as JSON: {error}.") from None
-    if not isinstance(result, dict) or result.get("schema_version") != SCHEMA_VERSION:
-        raise ResultsError(f"{path} is no results file of schema version {SCHEMA_VERSION}.")
-    if lacking := sorted({"subject", "verdict", "requirements", "diagnoses"} - result.keys()):
-        raise ResultsError(f"{path} is no results file: it lacks {', '.join(lacking)}.")
-    return result
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the results file."""
-    file = resources.files("bn1d_conformance") / "schema" / "results.schema.json"
+def schema(name: str = "results") -> dict[str, Any]:
+    """Return a JSON Schema: of the results file, or of another file by its name."""
+    file = resources.files("bn1d_conformance") / "schema" / f"{name}.schema.json"
     document: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return document
 
@@ -327,3 +335,9 @@ def schema() -> dict[str, Any]:
 def printable(value: object) -> str:
     """A string of a results file for a terminal: control characters are not passed on."""
     return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def short(value: object) -> str:
+    """A value of a results file for a sentence: as JSON, on one line, and not too long."""
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= SHORT else f"{text[: SHORT - 4]} ..."

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from bn1d_conformance import device, offer, records, results
+from bn1d_conformance import device, expectations, merge, offer, results
+from bn1d_conformance.partial import Place
 from bn1d_conformance.subject import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bn1d_conformance.records import Journal
 
 #: Variables of a pytest around this one, which have no say in a verdict.
 HANDS_OFF = (
@@ -46,16 +49,18 @@ class Options:
     """What `bn1d run` is asked for; the defaults are the command's.
 
     Attributes:
-        target: `module:attr` or `path/file.py:attr`; of a worker, its command.
+        target: `module:attr`, `path/file.py:attr` or a name; of a worker, its command.
         worker: whether the target is the command of a worker.
         device: where the subject computes.
         profile: "quick", "full" or "deep".
-        fail_fast: stop at the first item that fails.
+        fail_fast: stop at the first item that a binding requirement fails in.
         jobs: processes that judge at the same time.
         select: pytest's -k.
         names: --map, as `weight=gamma`.
         seed: of the random cases.
         timeout: seconds that one item may take.
+        shard: K/N, to judge part K of N; "" for all.
+        expect: --expect, the path of an expectations file; "" for none.
     """
 
     target: str
@@ -67,6 +72,8 @@ class Options:
     names: tuple[str, ...] = ()
     seed: int = 0
     timeout: float = 30.0
+    shard: str = ""
+    expect: str = ""
     worker: bool = False
 
 
@@ -88,19 +95,19 @@ class Parent:
     progress: Progress
     jobs: int = 1
     started: int = 0
-    expected: int = 0
+    items: list[str] | None = None
     ended: set[str] = field(default_factory=set)
 
     def pytest_configure_node(self) -> None:
         """Give up when workers die before they could even collect."""
         self.started += 1
-        if self.started > self.jobs and not self.expected:
+        if self.started > self.jobs and self.items is None:
             pytest.exit("the subject can't be imported")
 
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
         """Every worker collects the same items; the first to say so is enough."""
-        if not self.expected:
-            self.expected = len(ids)
+        if self.items is None:
+            self.items = ids
             self.progress.total(len(ids))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -172,47 +179,105 @@ class Silent:
         """Nothing to say."""
 
 
-def run(options: Options, progress: Progress | None = None) -> results.Result:
+def run(
+    options: Options,
+    progress: Progress | None = None,
+    place: Place | None = None,
+    *,
+    update: bool = False,
+) -> results.Result:
     """Judge a target and return the results document.
+
+    Args:
+        options: what is asked for.
+        progress: follows the run.
+        place: where its records lie; by default in a folder that is removed.
+        update: whether to bring the expectations file up to date before it is applied.
 
     Raises:
         TargetError: if the target can't be judged at all.
+        ExpectationsError: if the expectations file is none.
     """
+    if place is None:
+        with tempfile.TemporaryDirectory(prefix="bn1d-") as name:
+            return run(options, progress, Place(Path(name)))
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="bn1d-") as name:
-        folder = Path(name)
-        parent = Parent(folder, progress or Silent(), options.jobs)
-        status = _pytest(options, parent, folder)
-        ended = time.perf_counter()
-        tally = results.Tally(records.read(folder))
-        _refuse(options, tally, folder)
-    stopped = options.fail_fast and bool(tally.failures)
-    complete = parent.expected > 0 and (len(parent.ended) == parent.expected or stopped)
-    complete = complete and status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    result = results.build(tally, asdict(options), complete=complete)
+    expected = _expected(options, update=update)
+    parent = Parent(place.folder, progress or Silent(), options.jobs)
+    status = _pytest(options, parent, place.folder)
+    ended = time.perf_counter()
+    journal = place.journal()
+    tally = results.Tally(journal.events())
+    _refuse(options, tally, parent)
+    stopped = options.fail_fast and tally.diverges
+    place.complete = _went_through(status) and (stopped or _all_ended(parent, journal))
+    whole = place.complete and not options.shard
+    applied = _apply(options, expected, tally, complete=whole, update=update)
+    result = results.build(tally, asdict(options), complete=whole, expected=applied)
+    if options.shard:
+        rows = result["requirements"]
+        result["part"] = merge.summary(tally, rows, options.shard, complete=place.complete)
     now = time.perf_counter()
     result["timings"]["reporting"] = round(now - ended, 3)
     result["seconds"] = round(now - start, 3)
     return result
 
 
-def _refuse(options: Options, tally: results.Tally, folder: Path) -> None:
+def _expected(options: Options, *, update: bool) -> list[expectations.Expectation]:
+    """The entries of the file; of one that an update will make, none."""
+    path = Path(options.expect)
+    if not options.expect or (update and not path.exists()):
+        return []
+    return expectations.load(path)
+
+
+def _apply(
+    options: Options,
+    expected: list[expectations.Expectation],
+    tally: results.Tally,
+    *,
+    complete: bool,
+    update: bool,
+) -> expectations.Applied:
+    """Compare what was expected with what was seen; with `update`, make it the same before."""
+    whole = complete and not options.select and not options.fail_fast
+    known = expectations.facts(asdict(options), tally.subject["version"])
+    applied = expectations.Applied.of(expected, known, tally.seen, whole=whole)
+    if not update:
+        return applied
+    entries = expectations.refreshed(expected, applied)
+    expectations.write(entries, Path(options.expect))
+    return expectations.Applied.of(entries, known, tally.seen, whole=whole)
+
+
+def _went_through(status: int) -> bool:
+    """Whether pytest came to its end; an earlier attempt may have left nothing to do."""
+    ends = pytest.ExitCode
+    return status in (ends.OK, ends.TESTS_FAILED, ends.NO_TESTS_COLLECTED)
+
+
+def _all_ended(parent: Parent, journal: Journal) -> bool:
+    """Whether everything that was asked for was written down to its end."""
+    return parent.items is not None and journal.ended.keys() >= {*parent.items}
+
+
+def _refuse(options: Options, tally: results.Tally, parent: Parent) -> None:
     """Say why nothing could be judged."""
     if tally.refused:
         raise TargetError(tally.refused["sentence"], tally.refused["hint"])
+    if options.select and parent.items == [] and not tally.begun:
+        raise TargetError(f"-k {options.select!r} selects no check.", "bn1d list shows the ids.")
     if not tally.subject:
-        logs = sorted(folder.glob("gw*.log"))
+        logs = sorted(parent.folder.glob("gw*.log"))
         _, how = _cause_of_death(logs[-1]) if logs else ("", "ended the process")
         if options.worker:
             raise TargetError(
                 f"Greeting the worker {how}.", "Run bn1d smoke to see how far it comes."
             )
         raise TargetError(
-            f"Importing {options.target.rpartition(':')[0]} {how}.",
+            f"Importing {options.target.rpartition(':')[0] or options.target} {how}.",
             "The module must be importable without side effects of this kind.",
         )
-    if options.select and not tally.begun:
-        raise TargetError(f"-k {options.select!r} selects no check.", "bn1d list shows the ids.")
 
 
 def _pytest(options: Options, parent: Parent, folder: Path) -> int:
@@ -227,6 +292,7 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
     ]  # fmt: skip
     arguments += [word for pair in options.names for word in ("--bn1d-map", pair)]
     arguments += ["-k", options.select] if options.select else []
+    arguments += ["--bn1d-shard", options.shard] if options.shard else []
     arguments += ["-x"] if options.fail_fast else []
     if options.profile != "deep":  # small cases: threads would only wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", "1")

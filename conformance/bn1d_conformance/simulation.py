@@ -43,6 +43,9 @@ class Simulation:
     def mean(self, values: F64) -> F64:
         """Means over the axis of the knobs, each at the places that it stands for: (C, n)."""
         C, n = values.shape
+        if self.knobs.axis == "flat":
+            rows = from_columns(values, self.case.x.shape).reshape(-1, C)
+            return self.spread(rows.mean(0))
         N = self.case.x.shape[0]
         grouped = values.reshape(C, N, n // max(N, 1))
         axes = {
@@ -50,6 +53,12 @@ class Simulation:
         }[self.knobs.axis]  # fmt: skip
         means = grouped.mean(axes, keepdims=True)
         return np.asarray(np.broadcast_to(means, grouped.shape).reshape(values.shape))
+
+    def spread(self, values: F64) -> F64:
+        """Values of shape (C,) at the places that each stands for: broadcastable to (C, n)."""
+        if self.knobs.axis == "flat":
+            return columns(np.resize(values, self.case.x.shape))
+        return values[:, None]
 
     def moments(self) -> tuple[F64, F64]:
         """Mean and biased variance of the batch."""
@@ -83,7 +92,8 @@ class Simulation:
         forms = {"std": np.sqrt(var), "1/root": 1 / np.sqrt(added), "var+eps": added}
         seen = forms.get(self.knobs.tracks, var)
         m = self.factor()
-        return (1 - m) * self.rm + m * data.mean(1), (1 - m) * self.rv + m * seen
+        kept = 1.0 if self.knobs.momentum == "added" else 1 - m
+        return kept * self.rm + m * data.mean(1), kept * self.rv + m * seen
 
     def normaliser(self) -> tuple[F64, F64]:
         """The mean that is subtracted, and 1/(root), broadcastable to (C, n)."""
@@ -105,6 +115,8 @@ class Simulation:
         eps, where = self.eps, self.knobs.eps
         if isinstance(where, float):
             return 1 / np.sqrt(var + where)
+        if where == "floor":
+            return np.asarray(1 / np.sqrt(np.maximum(var, eps)))
         outside = {"outside": eps, "root": eps**0.5}
         if where in outside:
             return np.asarray(1 / (np.sqrt(var) + outside[where]))
@@ -114,7 +126,7 @@ class Simulation:
     def y(self) -> F64:
         """The output, in the input's shape."""
         mean, r = self.normaliser()
-        hat, w, b = (self.x - mean) * r, self.w[:, None], self.b[:, None]
+        hat, w, b = (self.x - mean) * r, self.spread(self.w), self.spread(self.b)
         forms: dict[str, Callable[[], F64]] = {
             "wx+b": lambda: hat * w + b,
             "w(x+b)": lambda: (hat + b) * w,
@@ -136,14 +148,16 @@ class Simulation:
         hat, kind = (self.x - mean) * r, self.knobs.gradient
         w = np.abs(self.w) if self.knobs.affine == "abs-weight" else self.w
         bare = kind == "no-weight" or self.knobs.affine in ("none", "no-weight")
-        scale = (1.0 if bare else w[:, None]) * r
+        scale = (1.0 if bare else w[:, None]) * (1.0 if kind == "not-scaled" else r)
+        scale = scale / (self.n if kind == "divided" else 1.0)
         if kind in ("passed", "zero"):
             return from_columns(self.dy * (kind == "passed"), self.case.x.shape)
-        counts = {"n-1": correction(self.n, 1), "n-batch": self.n / max(self.case.x.shape[0], 1)}
+        N = self.case.x.shape[0]
+        counts = {"n-1": correction(self.n, 1), "n-batch": self.n / max(N, 1), "sums": self.n}
         count = counts.get(kind, 1.0)
         m_dy = self.mean(self.dy) * (kind != "no-mean") * count
         m_h = self.mean(self.dy * hat) * (kind != "no-xhat") * count
-        m_h = m_h * correction(self.n, self.knobs.ddof)
+        m_h = m_h * correction(self.n, 1 if kind == "var-n-1" else self.knobs.ddof)
         constants = kind == "constants" or self.knobs.source != "batch"
         through = kind in ("batch", "formula") or (self.case.uses_batch and not constants)
         d = self.dy - m_dy - hat * m_h if through else self.dy
@@ -159,13 +173,18 @@ class Simulation:
             "centred": lambda: self.x - mean,
             "mean": lambda: hat / self.n,
             "one": lambda: np.ones_like(hat),
+            "zero": lambda: np.zeros_like(hat),
+            "recentred": lambda: hat - hat.mean(1, keepdims=True),
         }
         factor = factors.get(self.knobs.dweight, lambda: hat)()
         return np.asarray((self.dy * factor).sum(1))
 
     def dbias(self) -> F64:
         """The bias's gradient."""
-        return np.asarray(self.dy.mean(1) if self.knobs.dbias == "mean" else self.dy.sum(1))
+        if self.knobs.dbias == "xhat":
+            return self.dweight()
+        factor = {"mean": 1 / max(self.n, 1), "zero": 0.0}.get(self.knobs.dbias, 1.0)
+        return np.asarray(self.dy.sum(1) * factor)
 
     def quantity(self, name: str) -> F64:
         """Any output by name."""

@@ -10,7 +10,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import site_bugs
+from bn1d_conformance import site_bugs, site_kills
 from bn1d_conformance.markup import (
     TONES,
     code,
@@ -23,13 +23,16 @@ from bn1d_conformance.markup import (
     prose,
     table,
     verdict_badge,
+    web,
 )
 from bn1d_conformance.subject import CAPABILITIES
+from bn1d_conformance.unavailable import is_absent, sentence
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bn1d_conformance.kills import Kills
     from bn1d_reference.spec import Area, Requirement
 
     Result = Mapping[str, Any]
@@ -39,14 +42,15 @@ if TYPE_CHECKING:
 SPEC, RESULTS = "../spec/", "../results/"  # from any drawn page
 
 
-def spec_pages(published: Published | None = None) -> dict[str, str]:
+def spec_pages(published: Published | None = None, kills: Kills | None = None) -> dict[str, str]:
     """Return the pages of the spec by path: `spec/index.md`, then one an area.
 
     Args:
         published: results whose verdicts stand beside each requirement.
+        kills: the matrix whose mutants do.
     """
-    published = published or {}
-    areas = {f"spec/{a.name.lower()}.md": _area_page(a, published) for a in spec.areas()}
+    published = {k: v for k, v in (published or {}).items() if not is_absent(v)}
+    areas = {f"spec/{a.name.lower()}.md": _area_page(a, published, kills) for a in spec.areas()}
     return {"spec/index.md": _spec_index(published), **areas}
 
 
@@ -57,14 +61,17 @@ def result_pages(published: Published) -> dict[str, str]:
 
 
 def result_page(result: Result) -> str:
-    """Return the page of one results file, as `results.build` makes it.
+    """Return the page of one results file, as `results.build` or `no_result` makes it.
 
     Raises:
         KeyError: if a key of the results file's schema is missing.
     """
+    if is_absent(result):
+        return _absent_page(result)
     parts = (
         _headline(result),
         _diagnoses(result),
+        _expectations(result),
         _by_area(result),
         _accuracy(result),
         _circumstances(result),
@@ -115,13 +122,13 @@ def _passes(area: Area, result: Result) -> int:
     return sum(rows[r.id]["verdict"] == "pass" for r in area.requirements if r.id in rows)
 
 
-def _area_page(area: Area, published: Published) -> str:
+def _area_page(area: Area, published: Published, kills: Kills | None) -> str:
     parts = [f"# {area.title}\n\n{prose(area.about)}"]
-    parts += [_requirement(r, published) for r in area.requirements]
+    parts += [_requirement(r, published, kills) for r in area.requirements]
     return "\n\n".join(parts) + "\n"
 
 
-def _requirement(r: Requirement, published: Published) -> str:
+def _requirement(r: Requirement, published: Published, kills: Kills | None) -> str:
     rows = {
         "Why": prose(r.intent),
         "What breaks": prose(r.breaks),
@@ -132,6 +139,7 @@ def _requirement(r: Requirement, published: Published) -> str:
         "Until": r.until and f"PyTorch {literal(r.until)}",
         "Not tested": prose(r.untested),
         "Would have caught": site_bugs.links_of(r.id),
+        "Mutants": site_kills.links_of(kills, r.id) if kills else "",
         "Verdicts": ", ".join(_verdict_of(r.id, *item) for item in published.items()),
     }
     head = f"## {r.id} {{ #{r.id.lower()} }}"
@@ -152,20 +160,25 @@ def _subject_link(name: str, result: Result, folder: str, ident: str = "") -> st
 
 
 def _results_index(published: Published) -> str:
-    head = ["Subject", "Verdict", "Diverge", "Not covered", "Pass", "Total", "Grade"]
+    head = ["Subject", "Verdict", "Diverge", "Expected", "Not covered", "Pass", "Total", "Grade"]
     rows = [_result_row(name, result) for name, result in published.items()]
     return f"""# Published results
 
 One page for each published results file, drawn from it: what was judged, with which versions, on
 which machine; every requirement with its verdict; and what is wrong, if something is.
 
-{table(head, rows, "  rrrr")}
+{table(head, rows, "  rrrrr")}
+
+Expected are failures that an [expectations file](../judge.md#in-ci) declares, with the reason of
+each on the subject's page; a subject without any other conforms.
 
 [Judge yours](../judge.md) the same way.
 """
 
 
 def _result_row(name: str, result: Result) -> list[str]:
+    if is_absent(result):
+        return [f"[{code(name)}]({name}.md)", _absence(result), *[""] * 5]
     return [
         f"{_subject_link(name, result, '')} {literal(result['subject']['version'])}",
         verdict_badge(result["verdict"]),
@@ -175,11 +188,27 @@ def _result_row(name: str, result: Result) -> list[str]:
     ]
 
 
-def _sums(result: Result) -> tuple[int, int]:
-    """How many requirements diverge, and how many were not judged, or not to an end."""
+def _absence(result: Result) -> str:
+    """Why there is no result, and the day of the last one: never a number that is none."""
+    return f"{verdict_badge('no result')} {literal(sentence(result).removeprefix('no result: '))}"
+
+
+def _absent_page(result: Result) -> str:
+    """What could not be judged, and below it the last results that there were."""
+    head = f"# {literal(result['target'])} {{ #no-result }}\n\n{_absence(result)}\n"
+    last = result["last_good"]
+    if last is None:
+        return head
+    then = f"What follows is of {literal(last['date'])}, and may be so no longer."
+    return f"{head}\n{then}\n\n{result_page(last).replace('# ', '## ', 1)}"
+
+
+def _sums(result: Result) -> tuple[int, int, int]:
+    """How many requirements diverge, do so as declared, and were not judged, or not to an end."""
     verdicts = Counter(str(row["verdict"]) for row in result["requirements"].values())
     diverging = sum(n for verdict, n in verdicts.items() if TONES.get(verdict) == "bad")
-    return diverging, sum(verdicts[v] for v in ("not-applicable", "not-run", "error"))
+    uncovered = sum(verdicts[v] for v in ("not-applicable", "not-run", "error"))
+    return diverging, verdicts["expected-fail"], uncovered
 
 
 def _headline(result: Result) -> str:
@@ -196,9 +225,13 @@ under version {literal(kit["spec_version"])} of the spec."""
 
 
 def _count(result: Result) -> str:
-    diverging, uncovered = _sums(result)
+    diverging, expected, uncovered = _sums(result)
     passed, total = (number(result["counts"][k]) for k in ("pass", "total"))
-    return f"{diverging} diverge, {uncovered} not covered, {passed} pass, of {total} requirements."
+    declared = f"{expected} diverge as declared, " if expected else ""
+    return (
+        f"{diverging} diverge, {declared}{uncovered} not covered, {passed} pass, "
+        f"of {total} requirements."
+    )
 
 
 def _diagnoses(result: Result) -> str:
@@ -216,6 +249,24 @@ def _diagnosis(place: int, row: Mapping[str, Any]) -> str:
         f"The same explains {', '.join(folded)}." if folded else "",
     ]
     return "  \n    ".join(filter(None, lines))
+
+
+def _expectations(result: Result) -> str:
+    if not result["expectations"]:
+        return ""
+    rows = [_expectation(row) for row in result["expectations"]]
+    return f"""## Known deviations
+
+Declared in {code(result["options"]["expect"])}, with reasons.
+
+{table(["About", "Reason", "Outcome"], rows)}"""
+
+
+def _expectation(row: Mapping[str, Any]) -> list[str]:
+    about = [link(row["requirement"], SPEC)] if row["requirement"] else []
+    about += [code(row["case"])] if row["case"] else []
+    reason = literal(row["reason"]) + (f"<br>{web(row['url'])}" if row["url"] else "")
+    return [" ".join(about), reason, literal(row["outcome"])]
 
 
 def _by_area(result: Result) -> str:
@@ -290,6 +341,7 @@ def _command(options: Mapping[str, Any]) -> str:
     words += ["--seed", options["seed"]] if drawn else []
     words += [word for pair in options["names"] for word in ("--map", pair)]
     words += ["-k", options["select"]] if options["select"] else []
+    words += ["--expect", options["expect"]] if options["expect"] else []
     words += ["--fail-fast"] if options["fail_fast"] else []
     line = " ".join(shlex.quote(str(word)) for word in words)
     return "".join(c if c.isprintable() else " " for c in line)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bn1d_conformance.binding import checks
 from bn1d_conformance.bugs import bugs, caught_by, reports
-from bn1d_conformance.markup import code, link, literal, prose, table
+from bn1d_conformance.markup import ADDRESS, code, link, literal, prose, table, web
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from bn1d_conformance.bugs import Bug
 
 SPEC = "../spec/"  # from a drawn page
-ADDRESS = re.compile(r"https://[a-z0-9./-]+")
 
 
 def pages() -> dict[str, str]:
@@ -28,7 +26,13 @@ def pages() -> dict[str, str]:
 
 def links_of(requirement: str) -> str:
     """Return links to the bugs that a requirement catches, from a page of the spec."""
-    return ", ".join(f"[{b.id}](../bugs/index.md#{b.id.lower()})" for b in caught_by(requirement))
+    return ", ".join(map(link_to, caught_by(requirement)))
+
+
+def link_to(bug: Bug) -> str:
+    """Return a link to a bug, from another folder's page."""
+    page = "index" if bug.requirements else "not-tested"
+    return f"[{bug.id}](../bugs/{page}.md#{bug.id.lower()})"
 
 
 # Found in the wild
@@ -84,7 +88,7 @@ def _report(bug: Bug) -> list[str]:
 def _where(text: str) -> str:
     """A place, with a link to each report; a repository is named once."""
     if ADDRESS.fullmatch(text):
-        return f"[{literal(text)}]({text})"
+        return web(text)
     links: list[str] = []
     for repository, kind, number in reports(text):
         said = f"#{number}" if kind == "issues" else f"PR {number}"

@@ -41,6 +41,13 @@ CAPABILITIES = {
     "pickle": "a class that pickle finds again by its name",
     "live": "layers that live beside one another in a run, with an input that can be looked at",
     "torch-module": "a torch.nn.Module, whose registries, state dict and autograd can be asked",
+    "script": "torch.jit.script takes the module",
+    "trace": "torch.jit.trace may be asked to take the module",
+    "compile": "torch.compile may be asked to take the module; graph breaks are allowed",
+    "export": "torch.export may be asked to take the module",
+    "vmap": "torch.func.vmap may be put around the module",
+    "forward-ad": "tangents may be sent through the module in forward mode",
+    "lazy": "a form of the class that takes num_features from its first input",
     "fp32": "single-precision inputs, outputs and state",
     "fp16": "half-precision inputs beside single-precision state",
     "bf16": "bfloat16 inputs beside single-precision state",
@@ -210,7 +217,8 @@ class Request:
     """What the user asked to be judged, and how to get at it.
 
     Attributes:
-        target: `module:attr` or `path/file.py:attr`; of a worker, its command.
+        target: `module:attr`, `path/file.py:attr` or a name of the group bn1d.subjects; of a
+            worker, its command.
         device: a name the subject's framework knows, such as "cpu" or "cuda".
         names: the user's `--map`, from the spec's names to the subject's.
         worker: whether the target is the command of a worker.

@@ -1,4 +1,8 @@
-"""From the user's words to a subject: `module:attr` or `path/file.py:attr`, and --map."""
+"""From the user's words to a subject: `module:attr`, `path/file.py:attr` or a name, and --map.
+
+A name without a colon is an entry point of the group `bn1d.subjects`, by which any distribution
+offers subjects of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import importlib
 import importlib.util
 import shlex
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +19,8 @@ from bn1d_conformance.subject import Request, Subject, TargetError
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+GROUP = "bn1d.subjects"
 
 
 def load(request: Request) -> Subject:
@@ -25,7 +32,7 @@ def load(request: Request) -> Subject:
     """
     if request.worker:
         return adapters.worker(request)
-    place, attr = split(request.target)
+    place, attr = split(resolve(request.target))
     if (Path(place) / "manifest.json").is_file():
         return adapters.recorded(Path(place), Path(attr), request)
     value: Any = import_place(place)
@@ -34,6 +41,24 @@ def load(request: Request) -> Subject:
             raise TargetError(f"{place} has no attribute {attr!r}.", _offer(value))
         value = getattr(value, part)
     return adapters.adapt(value, request)
+
+
+def resolve(target: str) -> str:
+    """Return what a name stands for as `module:attr`; a target that is no name as it is.
+
+    Raises:
+        TargetError: if no entry point has the name.
+    """
+    if ":" in target:
+        return target
+    found = entry_points(group=GROUP)
+    if target in found.names:
+        return found[target].value
+    raise TargetError(
+        f"{target!r} is no target.",
+        "Write module:attr or path/file.py:attr, for example torch.nn:BatchNorm1d, or a name: "
+        f"{', '.join(sorted(found.names)) or 'none is installed'}.",
+    )
 
 
 def split(target: str) -> tuple[str, str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Answer
+    from bn1d_conformance.keep import Store
     from bn1d_conformance.records import Recorder
     from bn1d_conformance.subject import Array, Config, Gradients, Layer
 
@@ -158,6 +159,7 @@ class Memory:
     facts: dict[str, Any] = field(default_factory=dict)
     lost: Counter[str] = field(default_factory=Counter)
     doing: str = ""
+    store: Store | None = None
 
     def enter(self, stage: str) -> None:
         """Say what the subject is about to do; not again what has cost too many processes.
@@ -165,9 +167,10 @@ class Memory:
         Raises:
             UnaskedError: if it has.
         """
-        replaces = getattr(self.subject, "replaces", False)
-        most = REPLACED_IN_STAGE if replaces else LOST_IN_STAGE
-        if self.lost[stage] >= most or self.lost.total() >= LOST_IN_ALL:
+        worker: Any = self.subject
+        most = REPLACED_IN_STAGE if hasattr(worker, "is_gone") else LOST_IN_STAGE
+        too_often = self.lost[stage] >= most or self.lost.total() >= LOST_IN_ALL
+        if too_often or getattr(worker, "is_gone", False):
             self.recorder.write("halted", stage=stage)
             raise UnaskedError(f"{stage} has ended the process too often")
         self.doing = stage
@@ -286,9 +289,10 @@ class Trial:
         return self._watch(Guard(layer, num_features, self.memory))
 
     def adopt(self, module: Any, config: Config) -> Guard:
-        """Wrap a module of the subject's that came about without construction: a copy."""
+        """Wrap a module that was made from a layer, as a copy is: no script can make it again."""
         layer: Any = self.subject
-        return self._watch(Guard(layer.wrap(module), config, self.memory))
+        self._last = None
+        return Guard(layer.wrap(module), config, self.memory)
 
     def _watch(self, guard: Guard) -> Guard:
         """Remember the layer that a failure is about."""
@@ -317,7 +321,7 @@ class Trial:
         answers = self.memory.answers
         if (case, grade) not in answers:
             base = None if grade == "conforming" else self.expected(case)
-            answers[case, grade] = Expected(case, grade, base)
+            answers[case, grade] = Expected(case, grade, base, self.memory.store)
             while len(answers) > 3 * KEPT:
                 answers.popitem(last=False)
         return answers[case, grade]
@@ -414,6 +418,11 @@ class Trial:
             return str(error.error)
         self.fail(ident, "It is accepted, and should be refused.", cause=f"{self._case} accepted")
         return ""
+
+    @property
+    def diverges(self) -> bool:
+        """Whether a binding requirement has failed."""
+        return any(spec.requirements()[f.requirement].binding for f in self.failures)
 
     def report(self) -> str:
         """Every failure of the item, as text: first the requirement, then what happened."""

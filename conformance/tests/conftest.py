@@ -106,6 +106,16 @@ TORCH_SUBJECTS = '''
             return super().forward(x) + 0.125
 
 
+    class Lenient(torch.nn.BatchNorm1d):
+        """Conforms, and answers without one of its statistics, which it may refuse (INPUT-17)."""
+
+        def forward(self, x):
+            one = self.running_mean is None
+            if one == (self.running_var is None):
+                return super().forward(x)
+            return torch.nn.functional.batch_norm(x, None, None, training=True)
+
+
     LAYER = torch.nn.BatchNorm1d(3)
 '''
 

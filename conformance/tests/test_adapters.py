@@ -122,6 +122,34 @@ def test_the_users_name_goes_before_the_usual_ones():
     assert TorchModule(Gamma, request(weight="missing")).names["weight"] is None
 
 
+def test_a_script_is_offered_where_torch_can_make_one():
+    class Unscriptable(torch.nn.BatchNorm1d):
+        def forward(self, *inputs, **options):
+            return super().forward(*inputs, **options)
+
+    assert "script" in TorchModule(torch.nn.BatchNorm1d, request()).capabilities
+    assert "script" not in TorchModule(Unscriptable, request()).capabilities
+
+
+def test_a_lazy_form_is_offered_where_it_becomes_the_class():
+    class BatchNorm1d(torch.nn.BatchNorm1d):
+        __module__ = "torch.nn.modules.batchnorm"  # whose LazyBatchNorm1d becomes another class
+
+    subject = TorchModule(torch.nn.BatchNorm1d, request())
+    layer = subject.build_lazy(Config(3, eps=0.5))
+    assert (type(layer.module), layer.module.eps) == (torch.nn.LazyBatchNorm1d, 0.5)
+    assert "lazy" in subject.capabilities
+    assert "lazy" not in TorchModule(BatchNorm1d, request()).capabilities
+
+
+def test_asking_a_module_what_it_offers_runs_nothing_of_it():
+    class Silent(torch.nn.BatchNorm1d):
+        def forward(self, x):
+            raise AssertionError(x)
+
+    assert {"vmap", "trace", "compile", "export"} <= TorchModule(Silent, request()).capabilities
+
+
 def test_only_options_that_the_constructor_takes_are_offered():
     offered = TorchModule(Gamma, request()).capabilities
     assert "eps-option" in offered

@@ -251,6 +251,14 @@ def test_fail_fast_stops_and_still_diverges(bn1d, tmp_path):
     assert result["counts"]["not_run"] > 100
 
 
+def test_what_binds_nobody_stops_no_run(bn1d, tmp_path):
+    words = ("--profile", "quick", "--fail-fast", "--json", tmp_path / "out.json")
+    ran = bn1d("run", "modules.py:Lenient", *words)
+    assert ran.returncode == CONFORMS, ran.stdout
+    rows = json.loads((tmp_path / "out.json").read_text("utf-8"))["requirements"]
+    assert [i for i, row in rows.items() if row["verdict"] == "fail"] == ["INPUT-17"]
+
+
 def test_timings_say_where_the_time_went(bn1d):
     ran = bn1d("run", "layers.py:Right", *QUICK, "-k", "test_momentum", "--timings")
     said = next(line for line in ran.stdout.splitlines() if line.startswith("Seconds: "))

@@ -227,3 +227,33 @@ def test_what_the_output_has_right_may_be_wrong_in_the_backward_pass():
     assert row["requirement"] == "GRAD-1"
     assert row["cause"] == "In the backward pass eps is missing."
     assert row["identified"]
+
+
+def test_what_a_layer_lacks_leads_what_the_numbers_make_of_it():
+    found = rows(BUF_1="", STATS_5="cumulative-frozen", STATS_8="")
+    assert [row["requirement"] for row in found] == ["BUF-1", "STATS-5"]
+    assert found[0]["folded"] == ["STATS-8"]
+
+
+def test_a_misreading_explains_no_failure_that_has_no_number():
+    wrong = failure("STATS-1", quantity="running_mean", mode="training")
+    named = failure("STATS-5", "cumulative-frozen")
+    (row,) = diagnose({"STATS-1": [wrong], "STATS-5": [named]}, {})
+    assert (row["requirement"], row["folded"]) == ("STATS-5", ["STATS-1"])
+    assert len(rows(STATS_1="", STATS_5="cumulative-frozen")) == 2
+
+
+def test_of_causes_as_certain_the_one_that_explains_most_comes_first():
+    found = rows(TRAIN_12="", EVAL_1="", EVAL_3="", EVAL_11="")
+    assert [row["requirement"] for row in found] == ["EVAL-1", "TRAIN-12"]
+
+
+def test_where_a_later_call_is_not_like_the_first_the_numbers_of_others_are_no_news():
+    wrong = {"quantity": "y", "mode": "training"}
+    given = {i: [failure(i, **wrong)] for i in ("EVAL-7", "LAYOUT-2", "CONC-30")}
+    (row,) = diagnose(given, {})
+    assert (row["requirement"], row["folded"]) == ("CONC-30", ["EVAL-7", "LAYOUT-2"])
+    (row,) = diagnose(given | {"TRAIN-1": [failure("TRAIN-1", **wrong)]}, {})
+    assert row["requirement"] == "TRAIN-1"
+    found = diagnose({"CONC-30": given["CONC-30"], "BUF-9": [failure("BUF-9")]}, {})
+    assert len(found) == 2  # what BUF-9 finds is no number

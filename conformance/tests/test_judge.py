@@ -228,7 +228,7 @@ EACH = [(m.name, quantity) for m in CATALOGUE for quantity in m.quantities]
 def suitable(m, fmt="fp32"):
     """A case on which the misreading and no other gives its numbers."""
     numeric = isinstance(m.knobs.eps, float)
-    eps = 2e-4 if numeric else 0.25
+    eps = 2e-4 if numeric else 4.0 if m.knobs.eps == "floor" else 0.25
     momentum = (
         None if m.knobs.momentum in {"late", "early", "none-is-default", "none-is-zero"} else 0.3
     )

@@ -54,6 +54,13 @@ def test_what_does_not_apply_is_skipped_with_the_reason(door):
     assert "the subject does not offer: dtype-option" in ran.stdout
 
 
+def test_what_binds_nobody_is_reported_and_fails_nothing(door):
+    ran = door("-k", "INPUT-17 or INPUT-2", "-x", "-q", "-rx", subject="modules.py:Lenient")
+    assert ran.returncode == pytest.ExitCode.OK, ran.stdout
+    assert summary(ran)["xfailed"] >= 1
+    assert "INPUT-17: A layer with one of its two running statistics" in ran.stdout
+
+
 def test_x_stops_at_the_first_failure(door):
     ran = door(
         "-k", "test_momentum or test_of_the_input_alone", "-x", "-q", subject="layers.py:Biased"

@@ -79,6 +79,26 @@ def test_a_subject_that_does_not_repeat_itself_is_reported_all_the_same(searched
     assert "where" in str(found.shortest)
 
 
+RESETS_NOTHING = """
+    import torch
+
+    class Unresettable(torch.nn.BatchNorm1d):
+        @property
+        def reset_running_stats(self):
+            raise AttributeError("there is no such thing")
+
+        def reset_parameters(self):
+            for name, value in (*self.named_parameters(), *self.named_buffers()):
+                value.data.fill_(name in ("weight", "running_var"))
+"""
+
+
+def test_a_method_that_is_not_there_is_the_subjects_failure(searched, tmp_path):
+    (tmp_path / "resets.py").write_text(dedent(RESETS_NOTHING))
+    _, found = searched(f"{tmp_path}/resets.py:Unresettable")
+    assert "reset_running_stats(): raises AttributeError" in str(found.shortest)
+
+
 def test_nothing_is_left_behind(bn1d, tmp_path):
     words = ("-k", "COMP-30", "--profile", "full")
     ran = bn1d("run", f"{ZOO}/mutants_of_tracking.py:TracksBiased", *words, cwd=tmp_path)

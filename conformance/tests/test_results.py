@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bn1d_conformance
-from bn1d_conformance import program, records, results
+from bn1d_conformance import program, reading, records, results
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.run import Options
 from bn1d_conformance.subject import CAPABILITIES
@@ -245,7 +245,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     path = tmp_path / "new" / "result.json"
     document = json.loads(json.dumps(minimal()))
     results.write(document, path)
-    assert results.load(path) == document
+    assert reading.load(path) == document
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 
@@ -269,23 +269,6 @@ def test_a_write_that_fails_half_way_leaves_no_part(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "{", "[]", "null", "{}", '{"schema_version": 0}', '{"schema_version": "1"}', "\xff"],
-)
-def test_a_file_that_is_no_result_is_refused_in_one_sentence(tmp_path, text):
-    path = tmp_path / "file.json"
-    path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(results.ResultsError, match=r"file\.json") as caught:
-        results.load(path)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_is_not_there_is_refused_in_one_sentence(tmp_path):
-    with pytest.raises(results.ResultsError, match="can't be read"):
-        results.load(tmp_path / "missing.json")
-
-
 # From events to verdicts
 
 
@@ -298,8 +281,8 @@ FAILURE = {"case": "c", "message": "m", "cause": "", "says": "", "evidence": {}}
 
 def judged(*, passed, ident="STATS-1"):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    judged = {"requirement": ident, "format": "fp32", "passed": passed, "failures": failures}
-    return ("judged", judged)
+    about = {"requirement": ident, "case": "c", "format": "fp32"}
+    return ("judged", {**about, "passed": passed, "failures": failures})
 
 
 def skipped(verdict):

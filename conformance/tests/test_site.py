@@ -1,5 +1,6 @@
 """The pages hold what the spec and the results say, and nothing that a string smuggles in."""
 
+import ast
 import copy
 import html
 import json
@@ -18,7 +19,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bn1d_conformance import bugs, markup, site, site_bugs
+from bn1d_conformance import bugs, kills, markup, site, site_bugs, site_kills, site_mutants
 from bn1d_reference import SPEC_VERSION, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,8 +27,15 @@ DOCS = ROOT / "docs"
 FILES = ROOT.glob("conformance/results/*.json")
 PUBLISHED = {file.stem: json.loads(file.read_text("utf-8")) for file in FILES}
 JUDGED = [i for i, r in spec.requirements().items() if r.area in ("STATS", "EVAL")]
+QUICK = {"torch-compile"}  # every configuration of which goes through a C++ compiler
 SAID = "running_var[0] is 1, where 2 is right."
 WRONG = {"case": "A1/fp32", "message": SAID, "cause": "", "evidence": {}}
+
+MUTANT = {
+    "id": "plain:per_channel:Sub->Add:1", "source": "plain", "operator": "Sub->Add",
+    "before": "n - 1", "after": "n + 1", "status": "killed", "verdict": "fail",
+    "requirement": "STATS-2", "profile": "quick", "reason": "",
+}  # fmt: skip
 
 
 def row(ident):
@@ -69,10 +77,20 @@ def result():
             "names": ["weight=gamma"],
             "seed": 0,
             "timeout": 30.0,
+            "expect": "known.toml",
         },
         "verdict": "diverges",
         "counts": {"total": len(rows), "pass": len(rows) - 1, "fail": 1},
         "requirements": rows,
+        "expectations": [
+            {
+                "requirement": "EVAL-1",
+                "case": "A1/*",
+                "reason": "It is known.",
+                "url": "https://example.org/known",
+                "outcome": "not-asked",
+            }
+        ],
         "diagnoses": [
             {
                 "requirement": "STATS-2",
@@ -161,7 +179,14 @@ def test_a_requirement_that_a_file_does_not_know_was_not_run(result):
 
 def test_every_link_leads_to_a_page_and_an_anchor(result):
     published = {"mine": result}
-    drawn = {**site.spec_pages(published), **site.result_pages(published), **site_bugs.pages()}
+    matrix = kills.read(ROOT / "conformance" / "tests" / "zoo")
+    drawn = {
+        **site.spec_pages(published, matrix),
+        **site.result_pages(published),
+        **site_bugs.pages(),
+        **site_kills.pages(matrix),
+        **site_mutants.pages([MUTANT]),
+    }
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
     anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
     for path, page in drawn.items():
@@ -240,6 +265,21 @@ def test_no_string_of_the_table_becomes_markup(monkeypatch, hostile):
     assert structures(hostile) == structures("plain")
 
 
+# The mutants
+
+
+def matrix_of(text):
+    """A kill matrix, all of whose words are this text."""
+    row = dict.fromkeys(("name", "file", "sentence", "seen", "profile", "cause", "lost"), text)
+    failing = ["STATS-1", "STATS-2", "STATS-3", "STATS-4", text]
+    mutant = {**row, "requirement": "STATS-1", "failing": failing, "home": text}
+    quick = {**mutant, "failing": ["STATS-5", text], "home": "STATS-5", "lost": ""}
+    gap = {**row, "failing": [], "why": text, "would": text}
+    kit = {"version": text, "spec_version": text, "suite_hash": text}
+    document = {"kit": kit, "mutants": [mutant, quick], "gaps": [gap]}
+    return kills.parse(document, {"STATS-1": text})
+
+
 # The results
 
 
@@ -278,6 +318,7 @@ def test_the_command_makes_the_same_run(result):
     assert shlex.split(command) == [
         *("bn1d", "run", "my file.py:Layer", "--device", "cpu", "--profile", "deep"),
         *("--timeout", "30.0", "--seed", "7", "--map", "weight=gamma", "-k", "a and b"),
+        *("--expect", "known.toml"),
     ]
 
 
@@ -286,9 +327,45 @@ def test_published_results_are_of_this_spec(name):
     result = PUBLISHED[name]
     assert result["kit"]["spec_version"] == SPEC_VERSION
     assert list(result["requirements"]) == list(spec.requirements())
-    assert result["options"]["profile"] == "full"
+    assert result["options"]["profile"] == ("quick" if name in QUICK else "full")
     assert result["options"]["target"].replace(":", ".") == name
     assert site.result_page(result)
+
+
+def test_every_published_file_has_its_session():
+    tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
+    [table] = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "BACKENDS"
+    ]
+    backends = {ast.literal_eval(key) for key in table.keys}
+    known = {file.stem for file in ROOT.glob("conformance/results/expectations/*.toml")}
+    assert set(PUBLISHED) <= backends
+    assert known <= backends
+
+
+def test_known_deviations_stand_on_the_page_with_their_reasons(result):
+    result["requirements"]["EVAL-1"]["verdict"] = "expected-fail"
+    page = site.result_page(result)
+    text = "".join(Structure(page).text)
+    assert "1 diverge, 1 diverge as declared, 0 not covered" in text
+    assert "## Known deviations" in page
+    assert "It is known." in text
+    links = [dict(attrs)["href"] for tag, attrs in Structure(page).tags if tag == "a"]
+    assert "https://example.org/known" in links
+    assert shlex.join(["--expect", "known.toml"]) in page
+    row = next(
+        r
+        for r in site.result_pages({"mine": result})["results/index.md"].splitlines()
+        if "mine.md" in r
+    )
+    assert [cell.strip() for cell in row.split("|")][3:5] == ["1", "1"]
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.b/(c)", "https://a b", "x"])
+def test_an_address_that_is_not_plain_is_no_link(url):
+    assert "](" not in markup.web(url)
 
 
 def test_the_result_of_pytorch_is_published_and_listed():
@@ -318,6 +395,7 @@ HOSTILE = [
 ]
 
 
+AREAS = ("gaps.md", *(f"{area.name.lower()}.md" for area in spec.areas()))
 FREE = {"weight", "torch", "y fp32"}  # keys that a results file chooses
 
 
@@ -350,6 +428,22 @@ def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
     assert structures(hostile) == structures("plain")
 
 
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_string_of_a_matrix_becomes_markup(hostile):
+    def structures(text):
+        matrix = matrix_of(text)
+        pages = {**site_kills.pages(matrix), **site.spec_pages(kills=matrix)}
+        wanted = ("kills/index.md", "kills/stats.md", "kills/gaps.md", "spec/stats.md")
+        drawn = {"a", "code"}  # a sentence may have code, and name requirements
+        tags = [[tag for tag, _ in Structure(pages[path]).tags] for path in wanted]
+        return [[tag for tag in page if tag not in drawn] for page in tags]
+
+    assert structures(hostile) == structures("plain")
+    for page in site_kills.pages(matrix_of(hostile)).values():
+        links = [dict(attrs)["href"] for tag, attrs in Structure(page).tags if tag == "a"]
+        assert all(link.startswith(("#", "../spec/", "../bugs/", *AREAS)) for link in links)
+
+
 def test_numbers_that_are_strings_are_strings(result):
     changed = copy.deepcopy(result)
     changed["counts"] = dict.fromkeys(result["counts"], "<b>")
@@ -373,11 +467,39 @@ def test_prose_makes_code_and_links_only(text):
     assert set(tags) <= {"p", "code", "a"}
 
 
+# The mutants
+
+
+def test_a_mutant_leads_to_what_it_fails_and_an_equivalent_one_has_its_reason():
+    same = {"status": "equivalent", "requirement": "", "reason": "The sum is zero (STATS-1)."}
+    [page] = site_mutants.pages([MUTANT, {**MUTANT, **same}]).values()
+    drawn = Structure(page)
+    links = [dict(attrs)["href"] for tag, attrs in drawn.tags if tag == "a"]
+    assert links.count("../spec/stats.md#stats-2") == 1
+    assert links.count("../spec/stats.md#stats-1") == 1
+    assert "The sum is zero" in "".join(drawn.text)
+    assert "2 changes" in page
+    assert "1 fail a requirement, and 1 change nothing" in page
+
+
+@pytest.mark.parametrize("hostile", ["<script>", "[x](javascript:1)", "a | b", "**b** `c", "&lt;"])
+def test_no_line_of_a_mutant_becomes_markup(hostile):
+    def structure(text):
+        changed = {"before": text, "after": text, "operator": text}
+        [page] = site_mutants.pages([{**MUTANT, **changed}]).values()
+        assert text in "".join(Structure(page).text)
+        return [tag for tag, _ in Structure(page).tags]
+
+    assert structure(hostile) == structure("plain")
+
+
 # The rooms
 
 
 def test_the_site_imports_nothing_that_runs_a_subject():
-    script = "import bn1d_conformance.site, bn1d_conformance.site_bugs, sys; print(*sys.modules)"
+    names = ("site", "site_bugs", "site_kills", "site_mutants")
+    imports = ", ".join(f"bn1d_conformance.{name}" for name in names)
+    script = f"import {imports}, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True)
     names = {name.partition(".")[0] for name in loaded.split()}
     assert not names & {"numpy", "torch", "ml_dtypes", "pytest", "typer", "rich"}

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from textwrap import dedent
 
 import pytest
 
@@ -26,7 +27,8 @@ def there(folder, monkeypatch, tmp_path_factory):
 @pytest.mark.parametrize(
     ("target", "words"),
     [
-        ("nonsense", ["'nonsense' is no target", "module:attr"]),
+        ("nonsense", ["'nonsense' is no target", "module:attr", "torch-decomp, torch-export"]),
+        ("", ["'' is no target", "torch-script"]),
         (":Layer", ["is no target"]),
         ("layers:", ["is no target"]),
         ("no_such_module:BatchNorm", ["There is no module 'no_such_module'"]),
@@ -115,6 +117,57 @@ def test_a_subject_of_the_protocol_is_taken_as_it_is(tmp_path):
     )
     (tmp_path / "own.py").write_text(code)
     assert type(targets.load(Request(f"{tmp_path}/own.py:subject"))).__name__ == "S"
+
+
+def test_a_class_of_subjects_is_constructed_from_the_request(tmp_path):
+    code = """
+        class S:
+            capabilities = frozenset()
+            def __init__(self, request): self.target = request.target
+            def build(self, config): ...
+    """
+    (tmp_path / "adapter.py").write_text(dedent(code))
+    target = f"{tmp_path}/adapter.py:S"
+    assert targets.load(Request(target)).target == target
+
+
+@pytest.fixture
+def distribution(tmp_path, monkeypatch):
+    """Another distribution, whose entry points are these."""
+
+    def installed(*lines):
+        info = tmp_path / "theirs-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text("\n".join(["[bn1d.subjects]", *lines]))
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return installed
+
+
+def test_a_name_is_an_entry_point_of_any_distribution(distribution):
+    distribution("theirs = layers:Right")
+    subject = targets.load(Request("theirs"))
+    assert (subject.target, subject.adapter, subject.name) == (
+        "theirs",
+        "plain-class",
+        "layers.Right",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("theirs = not_installed.adapter:Subject", "There is no module 'not_installed' here."),
+        ("theirs = layers:Missing", "layers has no attribute 'Missing'."),
+        ("theirs = layers", "'layers' is no target."),
+    ],
+)
+def test_a_name_that_stands_for_nothing(distribution, line, words):
+    distribution(line)
+    with pytest.raises(TargetError) as caught:
+        targets.load(Request("theirs"))
+    assert str(caught.value) == words
 
 
 def test_a_factory_without_input_is_no_function(tmp_path):

@@ -137,6 +137,7 @@ def test_the_exit_code_says_incomplete(bn1d):
     assert "incomplete" in ran.stdout
     assert "the worker ended with exit status 3" in ran.stdout
     assert "not run" in ran.stdout
+    assert "Given up, after too many lost processes: forward in training." in ran.stdout
 
 
 def test_what_starts_but_once_is_given_up(here, tmp_path):

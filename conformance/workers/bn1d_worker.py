@@ -212,7 +212,7 @@ def main():
         writer.write(json.dumps(answer) + "\n")
         writer.flush()
         if request["do"] == "close" and "layer" not in request:
-            break
+            os._exit(0)  # what a framework does when Python ends is slow, and not asked for
 
 
 if __name__ == "__main__":

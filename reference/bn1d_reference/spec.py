@@ -103,13 +103,13 @@ def areas() -> tuple[Area, ...]:
     """
     folder = resources.files(__package__) / "spec"
     files = {f.name: tomllib.loads(f.read_text("utf-8")) for f in folder.iterdir()}
-    retired = files.pop("retired.toml")["retired"]
+    del files["retired.toml"]
     parsed = [parse(name, table) for name, table in sorted(files.items())]
     found = {a.name: a for a in parsed}
     if len(found) < len(parsed):
         raise SpecError("two files are of one area")
     ordered = tuple(found[name] for name in AREAS if name in found)
-    validate((r for a in ordered for r in a.requirements), retired)
+    validate((r for a in ordered for r in a.requirements), retired())
     return ordered
 
 
@@ -117,6 +117,12 @@ def areas() -> tuple[Area, ...]:
 def requirements() -> dict[str, Requirement]:
     """Return every requirement by id, in reading order."""
     return {r.id: r for area in areas() for r in area.requirements}
+
+
+def retired() -> tuple[str, ...]:
+    """Return the ids that were withdrawn, and are never used again."""
+    file = resources.files(__package__) / "spec" / "retired.toml"
+    return tuple(tomllib.loads(file.read_text("utf-8"))["retired"])
 
 
 def parse(name: str, table: Mapping[str, Any]) -> Area:

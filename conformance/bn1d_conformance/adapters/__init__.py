@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 
 def adapt(value: Any, request: Request) -> Subject:
-    """Choose the adapter that fits `value`: a Subject, an nn.Module class, a class, a function.
+    """Choose the adapter that fits `value`: an nn.Module class, a class, a function.
 
+    A Subject is taken as it is, and a class of Subjects is constructed from the request.
     Frameworks are looked for among what the target itself imported, so that none is imported
     for a subject that does not use it.
 
@@ -23,7 +24,8 @@ def adapt(value: Any, request: Request) -> Subject:
         TargetError: if nothing fits.
     """
     if hasattr(value, "build") and hasattr(value, "capabilities"):
-        return value  # type: ignore[no-any-return]
+        subject: Subject = value(request) if isinstance(value, type) else value
+        return subject
     if _is_torch_module(value):
         from bn1d_conformance.adapters.torch_module import TorchModule  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import pickle
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,11 +37,16 @@ ALWAYS = frozenset(
         "torch-module",
         "fp64",
         "double-backward",
+        "forward-ad",
+        "trace",
         "fp32",
         "fp16",
         "bf16",
     ]
 )
+#: What later versions of torch brought. Whether a module can be taken is seen where it is asked:
+#: trying here would run the forward pass, and one that ends the process has a verdict of its own.
+TOOLS = {"compile": "compile", "export": "export", "vmap": "func"}
 OPTIONS = {
     "eps-option": "eps",
     "momentum-option": "momentum",
@@ -70,8 +76,16 @@ class TorchModule:
     def capabilities(self) -> frozenset[str]:
         """A drop-in module promises all that a keyword of its constructor does not decline."""
         options = {c for c, role in OPTIONS.items() if self._keyword(role)}
-        pickles = {"pickle"} if self._pickles() else set()
-        return ALWAYS | options | pickles
+        found = {"pickle": self._pickles(), "script": self._scripts(), "lazy": self.lazy}
+        tools = {c for c, name in TOOLS.items() if hasattr(torch, name)}
+        return ALWAYS | options | tools | {c for c, there in found.items() if there}
+
+    @functools.cached_property
+    def lazy(self) -> type[torch.nn.Module] | None:
+        """The class's lazy form, named as torch.nn names its own; None where there is none."""
+        home = sys.modules.get(self.cls.__module__)
+        form = getattr(home, f"Lazy{self.cls.__name__}", None)
+        return form if getattr(form, "cls_to_become", None) is self.cls else None
 
     @functools.cached_property
     def names(self) -> Mapping[str, str | None]:
@@ -83,18 +97,26 @@ class TorchModule:
 
     def build(self, config: Config) -> TorchLayer:
         """Construct with every argument that the constructor takes, and convert the format."""
+        module = self.cls(config.num_features, **self._given(config))
+        if config.format != "fp32":
+            module = module.to(DTYPES[config.format])
+        return self.wrap(module.to(self.request.device))
+
+    def build_lazy(self, config: Config) -> TorchLayer:
+        """Construct the lazy form, which does not know num_features yet."""
+        assert self.lazy  # noqa: S101 - asked for where there is one; this tells mypy
+        return TorchLayer(self.lazy(**self._given(config)).to(self.request.device), self.request)
+
+    def _given(self, config: Config) -> dict[str, Any]:
+        """The keywords of a configuration that the constructor takes."""
         wanted = {role: getattr(config, role) for role in OPTIONS.values() if role != "dtype"}
         if config.bias:
             del wanted["bias"]  # True is what every version without the keyword does
-        given = {key: v for role, v in wanted.items() if (key := self._keyword(role))}
-        module = self.cls(config.num_features, **given)
-        if config.format != "fp32":
-            module = module.to(DTYPES[config.format])
-        return TorchLayer(module.to(self.request.device), self.request)
+        return {key: v for role, v in wanted.items() if (key := self._keyword(role))}
 
     def build_default(self, num_features: int) -> TorchLayer:
         """Construct from num_features alone."""
-        return TorchLayer(self.cls(num_features).to(self.request.device), self.request)
+        return self.wrap(self.cls(num_features).to(self.request.device))
 
     def wrap(self, module: torch.nn.Module) -> TorchLayer:
         """A layer of a module that exists already."""
@@ -106,6 +128,16 @@ class TorchModule:
             pickle.dumps(self.cls)
         except Exception:  # noqa: BLE001 - not offered, for whatever reason
             return False
+        return True
+
+    def _scripts(self) -> bool:
+        """Whether torch.jit.script takes a layer; it runs nothing of it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                torch.jit.script(self.cls(3))
+            except Exception:  # noqa: BLE001 - not offered, for whatever reason
+                return False
         return True
 
     def _keyword(self, role: str) -> str | None:
@@ -162,9 +194,13 @@ class TorchLayer:
         if grad:
             self.x.requires_grad_()
             self.module.zero_grad(set_to_none=True)
-        self.y = self.module(self.x)
+        self.y = self.call(self.x)
         stage = "forward in training" if self.module.training else "forward in evaluation"
         return to_array(self.y, stage)
+
+    def call(self, x: torch.Tensor) -> Any:
+        """Pass `x` through the module, as its user does."""
+        return self.module(x)
 
     def given(self) -> Array:
         """The memory that the last forward pass was given, as it is now."""

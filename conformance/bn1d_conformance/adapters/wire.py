@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.subject import Array
 
 START = 27.0  # seconds that a start may take, at least; less than importing a target may
+MOST_FAILURES = 3  # starts in a row
 SHARE = 0.9  # of a longer --timeout that it may take
 WRITES = ("build", "load", "forward", "backward")  # what a layer's state can depend on
 
@@ -41,7 +42,6 @@ class WireSubject:
     """The subject behind `bn1d run --worker 'COMMAND'`."""
 
     adapter = "wire"
-    replaces = True  # a process that is lost, within the kit's own
 
     def __init__(self, request: Request) -> None:
         """Start the worker and hear what it offers.
@@ -57,7 +57,9 @@ class WireSubject:
         self.dialect: Mapping[str, str] = hello.dialect or {}
         self.name, self.version = hello.name, hello.version
         self.language, self.homepage = hello.language, hello.homepage or ""
+        self.device_name = hello.device or ""
         self.failed: LostError | None = None
+        self.failures = 0
         self.gone: list[tuple[int, int]] = []
         self.layers = 0
         self.deadline = math.inf
@@ -66,6 +68,11 @@ class WireSubject:
     def patience(self) -> float:
         """Seconds that a start may take."""
         return max(START, SHARE * self.request.timeout)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has failed to start so often that it is not started again."""
+        return self.failures >= MOST_FAILURES
 
     def _greet(self) -> Hello:
         try:
@@ -89,7 +96,7 @@ class WireSubject:
     def prepare(self) -> None:
         """Be ready for an item, of which the time starts now; a start is not part of it."""
         self.deadline = math.inf
-        if self.session.process is None:
+        if self.session.process is None and not self.is_gone:
             self._restart()
         self.deadline = time.monotonic() + self.request.timeout
 
@@ -98,11 +105,13 @@ class WireSubject:
         left = (self.deadline - time.monotonic()) / 2
         try:
             self.session.start(min(self.patience, left))
-            self.failed = None
         except LostError as error:
             self.failed = error
         except (OSError, RefusedError) as error:
             self.failed = LostError("crash", f"does not start: {error}")
+        else:
+            self.failed = None
+        self.failures = self.failures + 1 if self.failed else 0
 
     def ask(self, do: str, fields: dict[str, Any], room: int = 0) -> dict[str, Any]:
         """Put a request, within half of the time that the item has left.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +11,11 @@ import pytest
 from bn1d_conformance import cases
 from bn1d_conformance.arranged import Arranged
 from bn1d_conformance.numbers import DTYPES, FORMATS
-from bn1d_conformance.subject import Config, State
+from bn1d_conformance.subject import Config, State, SubjectError
 from bn1d_conformance.trial import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Expected
@@ -136,6 +137,17 @@ def unchanged(before: State, after: State) -> str:
     """Name the tensors that differ; "" if none does."""
     names = ("weight", "bias", "running_mean", "running_var")
     return " and ".join(n for n in names if not same(getattr(before, n), getattr(after, n)))
+
+
+@contextmanager
+def unless_refused(trial: Trial, what: str) -> Iterator[None]:
+    """Decline where a derivative, a transform or a tool is refused, and not answered wrongly."""
+    try:
+        yield
+    except SubjectError as error:
+        if not isinstance(error.error, (RuntimeError, NotImplementedError)):
+            raise
+        trial.decline(f"{what}: {error.said}")
 
 
 def require_repeats(trial: Trial) -> None:

@@ -19,6 +19,7 @@ from bn1d_conformance.checks.common import (
     same,
     unchanged,
 )
+from bn1d_conformance.checks.test_state import key_of
 from bn1d_conformance.subject import ROLES
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def test_without_gradients(trial: Trial, how: str, training: bool) -> None:
 
 @requirement("COMP-7")
 def test_functional_call(trial: Trial) -> None:
-    """Other tensors for one call."""
+    """Other tensors for one call, between two calls with the layer's own."""
     case = drawn(trial, "functional", 6, 3, training=False)
     other = drawn(trial, "functional other", 6, 3, training=False)
     with trial.case(case):
@@ -180,16 +181,18 @@ def test_functional_call(trial: Trial) -> None:
         inner: Any = layer.layer
         before = layer.state()
         given = {
-            str(inner.names[role]): trial.torch.from_numpy(getattr(other.state, role).copy()).to(
+            key_of(layer, role): trial.torch.from_numpy(getattr(other.state, role).copy()).to(
                 inner.device
             )
             for role in ROLES
         }
         x = trial.torch.from_numpy(case.x.copy()).to(inner.device)
         call = trial.torch.func.functional_call
+        trial.compare("COMP-7", layer.forward(case.x), trial.expected(case).y, case)
         y = layer.call("functional_call", call, layer.module, given, (x,))
         now = replace(case, state=other.state)
         trial.compare("COMP-7", y.detach().cpu().numpy(), trial.expected(now).y, now)
+        trial.compare("COMP-7", layer.forward(case.x), trial.expected(case).y, case)
         names = unchanged(before, layer.state())
         trial.expect("COMP-7", not names, f"functional_call changes {names} of the layer.")
 
@@ -201,7 +204,8 @@ def test_hooks(trial: Trial) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         seen: list[tuple[Any, Any]] = []
-        layer.module.register_forward_hook(lambda _, args, out: seen.append((args[0], out)))
+        register = layer.module.register_forward_hook
+        layer.call("register_forward_hook()", register, lambda _, a, out: seen.append((a[0], out)))
         for k in (1, 2):
             layer.forward(case.x)
             trial.expect(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from bn1d_conformance.checks.common import MODES, drawn, requirement, same
 from bn1d_conformance.checks.test_eval import full
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 
 @requirement("CONC-1")
-def test_two_layers(trial: Trial) -> None:
+@pytest.mark.parametrize("more", [0, 1], ids=["same size", "other size"])
+def test_two_layers(trial: Trial, more: int) -> None:
     """Forward, forward, backward, backward, read, read."""
-    cases = [drawn(trial, f"layer{k}", 6 + k, 3, eps=10.0 ** -(5 - 3 * k)) for k in (0, 1)]
-    with trial.case("two layers"):
+    cases = [drawn(trial, f"layer{k}", 6 + k * more, 3, eps=10.0 ** -(5 - 3 * k)) for k in (0, 1)]
+    with trial.case(f"two layers/{cases[1].id}"):
         layers = [trial.build(c.config, c.state) for c in cases]
         grad = trial.has("grad")
         outputs = [layer.forward(c.x, grad=grad) for layer, c in zip(layers, cases, strict=True)]

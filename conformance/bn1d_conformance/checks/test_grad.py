@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,16 +24,19 @@ from bn1d_conformance.checks.common import (
     require_exact_root,
     require_repeats,
     requirement,
+    unless_refused,
 )
 from bn1d_conformance.checks.test_eval import evaluated
 from bn1d_conformance.numbers import DTYPES, FORMATS, format_of
-from bn1d_conformance.subject import Gradients, SubjectError
+from bn1d_conformance.subject import Gradients
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.trial import Guard, Trial
+
+NO_SECOND = "the backward pass can't be differentiated"
 
 
 def _judge(trial: Trial, got: Gradients, case: Case, dx: str, dw: str, db: str) -> None:
@@ -274,7 +277,7 @@ def test_memory_is_freed(trial: Trial, times: int) -> None:
     case = drawn(trial, "freed", 6, 3)
     with trial.case(f"{case.id}/{times}"):
         layer = trial.build(case.config, case.state)
-        with _differentiable(trial) if times > 1 else nullcontext():
+        with unless_refused(trial, NO_SECOND) if times > 1 else nullcontext():
             seen = [_differentiated(trial, layer, case, times) for _ in range(3)]
         gc.collect()
         for k, name in enumerate(("input", "output")):
@@ -335,18 +338,7 @@ def test_double_backward(trial: Trial, size: tuple[int, ...], fmt: str) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         layer.forward(case.x, grad=True)
-        with _differentiable(trial):
+        with unless_refused(trial, NO_SECOND):
             got = layer.double_backward(case.dy, gx, gw, gb)
         for answer, value in zip(trial.expected(case).double(gx, gw, gb), got, strict=True):
             trial.compare("GRAD-13", value, answer, case)
-
-
-@contextmanager
-def _differentiable(trial: Trial) -> Iterator[None]:
-    """Decline where a second derivative is refused, and not wrong."""
-    try:
-        yield
-    except SubjectError as error:
-        if not isinstance(error.error, (RuntimeError, NotImplementedError)):
-            raise
-        trial.decline(f"the backward pass can't be differentiated: {error.said}")

@@ -166,9 +166,10 @@ def test_reset_of_what_is_there(trial: Trial, options: dict[str, Any]) -> None:
     """What was declined is neither asked for nor made."""
     config = Config(3, **options)
     trial.require(*config.needs)
+    case = drawn(trial, "reset", 6, 3)
     with trial.case(f"{options}"):
-        layer = trial.build(config)
-        layer.forward(drawn(trial, "reset", 6, 3).x)
+        layer = trial.build(config, case.state)  # where it stands already, a reset proves nothing
+        layer.forward(case.x)
         layer.method("reset_parameters")
         state = layer.state()
         there = (config.affine, config.affine and config.bias, *[config.track_running_stats] * 2)
@@ -266,7 +267,8 @@ def test_slot_can_be_filled(trial: Trial) -> None:
         )
         layer.forward(case.x)
         for role in ("weight", "bias"):
-            _assign(trial, layer.module, role, getattr(case.state, role))
+            value = getattr(case.state, role)
+            layer.call(f"assigning {role}", _assign, trial, layer.module, role, value)
         trial.compare("PARAM-13", layer.forward(case.x), trial.expected(case).y, case)
         listed = [n for n, _ in layer.module.named_parameters()]
         trial.expect("PARAM-13", len(listed) == 2, f"parameters() lists {listed}.")

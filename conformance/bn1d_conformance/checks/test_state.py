@@ -72,9 +72,11 @@ def test_version_1_inside_a_parent(trial: Trial) -> None:
 
 
 def key_of(layer: Guard, role: str) -> str:
-    """The subject's own name: a wrong one fails PARAM-8 or BUF-2, and nothing here."""
+    """The subject's own key: a wrong name or prefix fails PARAM-8, BUF-2 or STATE-1 alone."""
     inner: Any = layer.layer
-    return str(inner.names.get(role) or role)
+    name = str(inner.names.get(role) or role)
+    keys = map(str, layer.call("state_dict()", layer.module.state_dict))
+    return next((key for key in keys if key == name or key.endswith(f".{name}")), name)
 
 
 def cloned(layer: Guard) -> Any:

@@ -148,6 +148,7 @@ def test_momentum_zero(trial: Trial) -> None:
 def test_counter(trial: Trial, momentum: float | None) -> None:
     """One a training forward, from any start; nothing for evaluation."""
     trial.require(*(["momentum-option"] if momentum != 0.3 else []))
+    trial.require(*(["cumulative"] if momentum is None else []))
     sizes: list[tuple[int, ...]] = [(4, 3), (2, 3), (2, 3, 5), (1, 3, 2)]
     with trial.case(f"counter/momentum={momentum}"):
         first = drawn(trial, "count", *sizes[0], momentum=momentum)
@@ -178,7 +179,8 @@ def test_without_gradients(trial: Trial, how: str) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         if how == "frozen":
-            layer.module.requires_grad_(False)
+            for parameter in layer.module.parameters():
+                parameter.requires_grad_(False)
             layer.forward(case.x)
         else:
             with getattr(trial.torch, how)():

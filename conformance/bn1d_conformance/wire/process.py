@@ -21,7 +21,8 @@ CHUNK = 1 << 16
 KEPT = 4096  # bytes of the log that are kept
 MOST_READS = 64  # of a log that may be written faster than it is read
 SHOWN = 200  # characters of its last line that are shown
-GRACE = 2.0  # seconds to leave in, once asked to, or to be reaped
+GRACE = 2.0  # seconds to end in, once its output is closed
+LEAVE = 5.0  # the same, once it is told to: a framework may have much to put away
 #: Holds the end of a pipe, and ends the worker's group when the other end is gone, however that
 #: happens: a process that is killed can't clean up after itself.
 KEEPER = """
@@ -175,7 +176,7 @@ class Process:
     def leave(self) -> bool:
         """Wait a little for it to go of itself; whether it does."""
         try:
-            return self.child.wait(GRACE) == 0
+            return self.child.wait(LEAVE) == 0
         except subprocess.TimeoutExpired:
             return False
 

@@ -34,7 +34,10 @@ DTYPES = {
 }  # fmt: skip
 FORMATS = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32", "fp64": "float64"}
 #: What is about an object that somebody holds in hand does not cross.
-UNWIRED = {"double-backward", "dtype-option", "live", "pickle", "torch-module"}
+UNWIRED = {
+    "double-backward", "dtype-option", "live", "pickle", "torch-module",
+    "script", "trace", "compile", "export", "vmap", "forward-ad", "lazy",
+}  # fmt: skip
 WIRED = {name: about for name, about in CAPABILITIES.items() if name not in UNWIRED}
 #: The fields of each answer's `result`, by request; "?" may be null, or left out.
 ANSWERS: dict[str, dict[str, str]] = {

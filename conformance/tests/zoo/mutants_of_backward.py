@@ -38,6 +38,36 @@ class NoWeightInGradient(Handwritten):
         return super().dx(dy, hat, reciprocal, None if through else weight, through)
 
 
+@mutant("GRAD-1", says="takes sums where")
+class SumsForMeans(Handwritten):
+    def centred(self, dy, hat):
+        axes = self.axes(dy)
+        return dy - dy.sum(axes, keepdim=True) - hat * (dy * hat).sum(axes, keepdim=True)
+
+
+@mutant("GRAD-1", says="through the variance is divided by n − 1")
+class UnbiasedInTheVarianceTerm(Handwritten):
+    def centred(self, dy, hat):
+        axes, n = self.axes(dy), dy.numel() // dy.shape[1]
+        share = (dy * hat).sum(axes, keepdim=True) / (n - 1)
+        return dy - dy.mean(axes, keepdim=True) - hat * share
+
+
+@mutant("GRAD-1", says="is not divided by sqrt")
+class NotScaledBack(Handwritten):
+    def dx(self, dy, hat, reciprocal, weight, through):
+        unscaled = torch.ones_like(reciprocal) if through else reciprocal
+        return super().dx(dy, hat, unscaled, weight, through)
+
+
+@mutant("GRAD-1", says="is divided by n")
+class DividesByTheCount(Handwritten):
+    """As if the loss had been a mean."""
+
+    def dx(self, dy, *rest):
+        return super().dx(dy, *rest) / max(dy.numel() // dy.shape[1], 1)
+
+
 @mutant("GRAD-2", says="sums dy·x,")
 class WeightGradientOfInput(Handwritten):
     def by_batch(self, x):
@@ -60,6 +90,16 @@ class WeightGradientIsAMean(Handwritten):
 class BiasGradientIsAMean(Handwritten):
     def dbias(self, dy):
         return super().dbias(dy) / max(dy.numel() // dy.shape[1], 1)
+
+
+@mutant("GRAD-3", says="dbias is the gradient of the weight")
+class GradientsExchanged(Handwritten):
+    def dbias(self, dy):
+        return self.dweight(dy, self.hat)
+
+    def dx(self, dy, hat, reciprocal, weight, through):
+        self.hat = hat
+        return super().dx(dy, hat, reciprocal, weight, through)
 
 
 @mutant("GRAD-3", says="dbias[", seen="PABannier/nanograd #2")
@@ -95,7 +135,7 @@ class EvaluationGradientWithoutWeight(Handwritten):
         return super().dx(dy, hat, reciprocal, weight if through else None, through)
 
 
-@mutant("GRAD-5", says="dweight[", seen="torch/nn PR 768")
+@mutant("GRAD-5", says="centred by the batch's mean", seen="torch/nn PR 768")
 class EvaluationWeightGradientIsCentred(Handwritten):
     """Centred by the batch's mean, which evaluation never computed."""
 

@@ -47,6 +47,14 @@ class LastIsChannelIfItFits(Composite):
         return super().forward(x)
 
 
+@mutant("TRAIN-2", says="without being transposed first")
+class ReshapesFirst(Composite):
+    def forward(self, x):
+        if x.ndim != 3 or x.shape[1] != self.num_features or not self.training:
+            return super().forward(x)
+        return super().forward(x.reshape(-1, x.shape[1])).reshape(x.shape)
+
+
 @mutant("TRAIN-3", says="unbiased variance", seen="karpathy/nn-zero-to-hero #44")
 class UnbiasedNormalises(Composite):
     def normalise(self, x, mean, var):
@@ -64,6 +72,12 @@ class EpsOutside(Composite):
 class EpsIsFixed(Composite):
     def reciprocal(self, var):
         return 1 / (var + 1e-5).sqrt() if self.training else super().reciprocal(var)
+
+
+@mutant("TRAIN-4", says="eps is a floor")
+class EpsIsAFloor(Composite):
+    def reciprocal(self, var):
+        return var.clamp(min=self.eps) ** -0.5 if self.training else super().reciprocal(var)
 
 
 @mutant("TRAIN-5", says="bias is added before")
@@ -185,6 +199,16 @@ class TakesVarianceForDeviation(Composite):
     def by_running(self, x):
         mean, std = (per_channel(t.double(), x) for t in (self.running_mean, self.running_var))
         return self.normalise(x, mean, std**2)
+
+
+@mutant("EVAL-1", says="multiplies running_var by")
+class CorrectsAgain(Composite):
+    """Evaluation corrects a variance that is tracked without bias."""
+
+    def by_running(self, x):
+        mean, var = (per_channel(t.double(), x) for t in (self.running_mean, self.running_var))
+        n = x.numel() // x.shape[1]
+        return self.normalise(x, mean, var * n / (n - 1) if n > 1 else var)
 
 
 @mutant("EVAL-2", says="Evaluation moves the counter")

@@ -8,7 +8,7 @@ from register import mutant
 
 
 @mutant("LAYOUT-1", says="y[", seen="ROCm/pytorch PR 1025")
-class ReadsMemoryInOrder(Composite):
+class TakesDenseForContiguous(Composite):
     """Takes dense memory of other strides for contiguous memory."""
 
     def forward(self, x):

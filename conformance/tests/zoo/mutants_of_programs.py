@@ -33,7 +33,7 @@ class OnceNarrow(Composite):
     def _apply(self, fn, *args):
         made = super()._apply(fn, *args)
         kept = self.running_mean if self.running_mean is not None else self.weight
-        if kept is not None and kept.dtype in {torch.float16, torch.bfloat16}:
+        if kept is not None and kept.dtype is torch.float16:
             self.narrow = kept.dtype
         return made
 

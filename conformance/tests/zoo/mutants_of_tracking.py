@@ -25,6 +25,12 @@ class FirstBatchReplaces(Composite):
         return 1.0 if self.num_batches_tracked == 1 else super().factor()
 
 
+@mutant("STATS-1", says="is not multiplied by 1 − momentum")
+class KeepsTheOldWhole(Composite):
+    def blend(self, running, new):
+        running.add_((self.factor() * new.double()).to(running.dtype))
+
+
 @mutant("STATS-2", says="biased variance is tracked", seen="kakaobrain/trident PR 125")
 class TracksBiased(Composite):
     def tracked_var(self, var, n):

@@ -1,0 +1,54 @@
+"""Runs of the checks in this process, to spare the start of another, and the zoo's modules."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from bn1d_conformance import plugin, records, results
+
+ZOO = Path(__file__).parent
+
+
+def from_zoo(*patterns):
+    """Import the modules of the zoo, which find each other as scripts in one folder do."""
+    names = sorted(path.stem for pattern in patterns for path in ZOO.glob(f"{pattern}.py"))
+    sys.path.insert(0, str(ZOO))
+    try:
+        return [importlib.import_module(name) for name in names]
+    finally:
+        sys.path.remove(str(ZOO))
+
+
+class Listener(records.Recorder):
+    """Keeps the events of a run in this process, where a worker would write them to a file."""
+
+    def __init__(self):
+        super().__init__(None)
+        self.events = []
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config):
+        config.stash[plugin.RECORDER] = self
+
+    def write(self, event, **values):
+        self.events.append({"e": event, **values})
+
+
+def here(target, select="", profile="quick"):
+    """The results document of the checks that match, run in this process."""
+    listener = Listener()
+    subject = ("--bn1d-profile", profile, "--bn1d-subject", target, "-k", select)
+    call_pytest(*subject, plugins=[listener])
+    tally = results.Tally(listener.events)
+    return results.build(tally, {"target": target}, complete=True, seconds=0.0)
+
+
+def call_pytest(*arguments, plugins=()):
+    checks = Path(plugin.__file__).parent / "checks"
+    options = f"--pyargs bn1d_conformance.checks -c {checks / 'pytest.ini'} --rootdir {checks}"
+    quiet = "-p no:terminal -p no:faulthandler -p no:xdist -p no:logging -s -W ignore"
+    return pytest.main([*options.split(), *quiet.split(), *arguments], plugins=[*plugins])
