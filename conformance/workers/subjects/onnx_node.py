@@ -4,7 +4,8 @@ import numpy as np
 from onnx import helper, numpy_helper
 
 INPUTS = {"weight": "scale", "bias": "B", "running_mean": "input_mean", "running_var": "input_var"}
-INFERENCE = ["eval", "weights", "statistics", "3d", "defaults", "eps-option", "fp32", "fp64"]
+#: No fp64: epsilon and momentum are attributes in single precision, whatever the tensors are in.
+INFERENCE = ["eval", "weights", "statistics", "3d", "defaults", "eps-option", "fp32"]
 TRAINING = ["train", "momentum-option"]
 DIALECT = {
     "default_momentum": "0.9",

@@ -9,7 +9,7 @@ ort.env.logLevel = "fatal";
 ort.env.wasm.numThreads = 1;
 
 const NAMES = { weight: "scale", bias: "B", running_mean: "input_mean", running_var: "input_var" };
-const KINDS = { float32: 1, float64: 11 }; // of TensorProto.DataType
+const FLOAT = 1; // of TensorProto.DataType
 
 export class Layer {
   static about = {
@@ -18,7 +18,7 @@ export class Layer {
     homepage: "https://onnxruntime.ai/docs/get-started/with-javascript/web.html",
     capabilities: [
       "train", "eval", "weights", "statistics", "3d", "defaults", "eps-option", "momentum-option",
-      "fp32", "fp64",
+      "fp32", // alone: epsilon and momentum are attributes in single precision
     ],
     dialect: {
       momentum: "weight-of-old", default_momentum: "0.9", running_var: "biased",
@@ -27,11 +27,10 @@ export class Layer {
     names: NAMES,
   };
 
-  constructor({ num_features, eps, momentum, dtype = "float32" }) {
+  constructor({ num_features, eps, momentum }) {
     Object.assign(this, { size: num_features, eps, momentum, sessions: {} });
-    const filled = (v) =>
-      new { float32: Float32Array, float64: Float64Array }[dtype](num_features).fill(v);
-    const tensor = (v) => ({ dtype, shape: [num_features], data: filled(v) });
+    const filled = (v) => new Float32Array(num_features).fill(v);
+    const tensor = (v) => ({ dtype: "float32", shape: [num_features], data: filled(v) });
     this.tensors = {
       weight: tensor(1), bias: tensor(0), running_mean: tensor(0), running_var: tensor(1),
     };
@@ -52,8 +51,7 @@ export class Layer {
 
   // A model with one node, as bytes.
   model(x, training) {
-    const kind = KINDS[x.dtype];
-    if (!kind) throw new TypeError(`there is no model for ${x.dtype}`);
+    if (x.dtype !== "float32") throw new TypeError(`there is no model for ${x.dtype}`);
     const outputs = training ? ["Y", "mean", "var"] : ["Y"];
     const options = training ? [[integer(3, 1), "training_mode", 2]] : [];
     if (this.eps !== undefined) options.push([single(2, this.eps), "epsilon", 1]);
@@ -64,14 +62,13 @@ export class Layer {
       field(4, text("BatchNormalization")),
       ...options.map(attribute),
     ];
-    const own = KINDS[this.tensors.weight.dtype];
     const free = ["N", this.size, "L", "M"].slice(0, x.shape.length);
     const graph = [
       field(1, ...node),
       field(2, text("layer")),
-      field(11, ...valueInfo("X", kind, free)),
-      ...Object.values(NAMES).map((name) => field(11, ...valueInfo(name, own, [this.size]))),
-      ...outputs.map((name) => field(12, ...valueInfo(name, name === "Y" ? kind : own))),
+      field(11, ...valueInfo("X", free)),
+      ...Object.values(NAMES).map((name) => field(11, ...valueInfo(name, [this.size]))),
+      ...outputs.map((name) => field(12, ...valueInfo(name))),
     ];
     return Uint8Array.from([
       ...integer(1, 8), ...field(7, ...graph), ...field(8, field(1, text("")), integer(2, 15)),
@@ -100,7 +97,7 @@ const field = (place, ...parts) => {
 };
 const attribute = ([value, name, type]) => field(5, field(1, text(name)), value, integer(20, type));
 const dimension = (d) => field(1, typeof d === "number" ? integer(1, d) : field(2, text(d)));
-const valueInfo = (name, kind, shape) => {
+const valueInfo = (name, shape) => {
   const sizes = shape ? [field(2, ...shape.map(dimension))] : [];
-  return [field(1, text(name)), field(2, field(1, integer(1, kind), ...sizes))];
+  return [field(1, text(name)), field(2, field(1, integer(1, FLOAT), ...sizes))];
 };

@@ -11,13 +11,13 @@ PRECISE = {"INFERENCE_PRECISION_HINT": "f32"}  # else a CPU that has bfloat16 ro
 
 
 class Layer(Node):
-    """Double precision is left out: the CPU plugin computes it in single."""
+    """With training_mode=1 in training."""
 
     about = {
         "name": "OpenVINO",
         "version": openvino.__version__.split("-")[0],
         "homepage": "https://docs.openvino.ai/",
-        "capabilities": [c for c in INFERENCE + TRAINING if c != "fp64"],
+        "capabilities": INFERENCE + TRAINING,
         "names": INPUTS,
         "dialect": DIALECT,
     }
