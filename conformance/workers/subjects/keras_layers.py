@@ -2,7 +2,7 @@
 
     KERAS_BACKEND=torch bn1d run --worker 'python bn1d_worker.py subjects/keras_layers.py'
 
-Keras does not differentiate: each backend does it in its own way.
+Keras does not differentiate: each backend does it in its own way, or not at all.
 """
 
 import os
@@ -145,7 +145,21 @@ class OnJAX(Normalization):
         return [dx] + found
 
 
-Layer = {"tensorflow": OnTensorFlow, "torch": OnTorch, "jax": OnJAX}[BACKEND]
+class WithoutGradients(Normalization):
+    """What NumPy and OpenVINO have of it."""
+
+    about = dict(
+        Normalization.about,
+        capabilities=[c for c in Normalization.about["capabilities"] if "grad" not in c],
+    )
+
+    def passed(self, x, training, grad):
+        """Return y."""
+        return self.layer(x, training=training)
+
+
+BACKENDS = {"tensorflow": OnTensorFlow, "torch": OnTorch, "jax": OnJAX}
+Layer = BACKENDS.get(BACKEND, WithoutGradients)
 if BACKEND == "jax":
     import jax
 

@@ -54,8 +54,8 @@ class Node:
             [node],
             "layer",
             [helper.make_tensor_value_info("X", kind, shape)],
-            [helper.make_tensor_value_info("Y", kind, None)]
-            + [helper.make_tensor_value_info(name, own, None) for name in outputs[1:]],
+            [helper.make_tensor_value_info("Y", kind, shape)]
+            + [helper.make_tensor_value_info(name, own, [self.size]) for name in outputs[1:]],
             [numpy_helper.from_array(self.tensors[k], name) for k, name in INPUTS.items()],
         )
         return helper.make_model(
