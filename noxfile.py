@@ -67,7 +67,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("pytest", "reference/tests", "-n", "auto", "--cov", "--cov-report=term-missing")
-    session.run("pytest", "conformance/tests", "-n", "auto")
+    session.run("pytest", "conformance/tests", "-n", "auto", "--dist", "worksteal")
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """What the build adds to the pages written by hand, and what it refuses.
 
-The pages of the spec and of the bugs are drawn from the TOML, those of the mutants and of the
-results from the files; none of them is committed.  A page that would make a reader's browser ask a
+The pages of spec, bugs and finds are drawn from the TOML, those of the mutants and of the results
+from the files; none of them is committed.  A page that would make a reader's browser ask a
 third party for a script, a style, a font or a picture fails the build.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File
 
-from bn1d_conformance import kills, site, site_bugs, site_kills, site_mutants
+from bn1d_conformance import kills, site, site_bugs, site_finds, site_kills, site_mutants
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -40,6 +40,8 @@ def drawn_pages() -> dict[str, str]:
     spec = site.spec_pages(published, matrix)
     found = {**site_bugs.pages(), **site_kills.pages(matrix)}
     found |= site_mutants.pages(mutants["mutants"])
+    finds = ROOT / "conformance" / "finds"
+    found |= site_finds.page(site_finds.read(finds), finds)
     return {**spec, **found, **site.result_pages(published)}
 
 

@@ -48,7 +48,7 @@ def empty_session(folder: str) -> Row:
 def judge(folder: str, profile: str) -> Row:
     """One run: its whole time, and the parts that its results file tells."""
     out = Path(folder) / f"{profile}.json"
-    words = ["-m", "bn1d_conformance.cli", "run", TARGET, "--profile", profile, "--json", str(out)]
+    words = ["-m", "bn1d_conformance", "run", TARGET, "--profile", profile, "--json", str(out)]
     seconds = wall([sys.executable, *words], folder)
     result = json.loads(out.read_text("utf-8"))
     parts = {name: result["timings"].get(name, 0.0) for name in PARTS}

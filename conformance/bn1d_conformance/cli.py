@@ -250,7 +250,3 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the code for it
         typer.echo(f"bn1d: the kit itself failed: {type(error).__name__}: {error}", err=True)
         sys.exit(console.KIT_ERROR)
-
-
-if __name__ == "__main__":
-    main()

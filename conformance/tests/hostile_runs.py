@@ -42,7 +42,7 @@ def judge(command, folder):
     options = ["--profile", "quick", "--timeout", "8", "-k", SELECT, "--json", str(out)]
     start = time.perf_counter()
     ran = subprocess.run(
-        [sys.executable, "-m", "bn1d_conformance.cli", "run", "--worker", command, *options],
+        [sys.executable, "-m", "bn1d_conformance", "run", "--worker", command, *options],
         capture_output=True,
         text=True,
         timeout=LIMIT,

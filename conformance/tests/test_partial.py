@@ -46,7 +46,7 @@ class Killed:
     """A run in a process group of its own."""
 
     def __init__(self, folder, out, *words):
-        command = [sys.executable, "-m", "bn1d_conformance.cli", "run", *words, "--json", str(out)]
+        command = [sys.executable, "-m", "bn1d_conformance", "run", *words, "--json", str(out)]
         self.home = partial.folder_of(out)
         self.process = subprocess.Popen(
             command,

@@ -531,7 +531,7 @@ def test_no_line_of_a_mutant_becomes_markup(hostile):
 
 
 def test_the_site_imports_nothing_that_runs_a_subject():
-    names = ("site", "site_bugs", "site_kills", "site_mutants")
+    names = ("site", "site_bugs", "site_finds", "site_kills", "site_mutants")
     imports = ", ".join(f"bn1d_conformance.{name}" for name in names)
     script = f"import {imports}, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True)

@@ -252,7 +252,9 @@ def test_exact_with_root(trial: Trial, fmt: str, rank: int) -> None:
     trial.require(fmt, *(["3d"] if rank == 3 else []))
     require_exact_root(trial)
     for case in exact_cases.exact(fmt, rank):
-        _step(trial, case, "GRAD-15", "GRAD-15")
+        n = case.x.size // case.config.num_features
+        halves = n & (n - 1) == 0  # else a kernel may multiply by a rounded 1/n
+        _step(trial, case, "GRAD-15" if halves else "", "GRAD-15")
 
 
 @requirement("GRAD-15")

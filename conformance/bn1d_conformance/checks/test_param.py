@@ -249,7 +249,7 @@ def test_read_at_every_pass(trial: Trial, how: str) -> None:
 
 def _assign(trial: Trial, module: Any, role: str, values: Any) -> None:
     name = trial.subject.names.get(role) or role
-    device = next((p.device for p in module.parameters()), "cpu")
+    device = next(t.device for t in (*module.parameters(), *module.buffers()))
     tensor = trial.torch.from_numpy(np.array(values)).to(device)
     setattr(module, name, trial.torch.nn.Parameter(tensor))
 
