@@ -233,6 +233,17 @@ def publish(session: nox.Session) -> None:
     session.run(str(folder / "python"), "docs/captures.py", env={"PATH": path}, external=True)
 
 
+@nox.session(venv_backend="none")
+def finds(session: nox.Session) -> None:
+    """Run the script of every find, with what it is about: it fails when the defect is mended."""
+    rows, folder = {row.name: row for row in BACKENDS}, Path("conformance", "finds")
+    table = tomllib.loads((ROOT / folder / "finds.toml").read_text("utf-8"))
+    for find in table["find"]:
+        if row := rows.get(find["session"]):  # the other sessions' run among their tests
+            words = worker(session, row)[:-2]
+            session.run(*words, str(folder / find["script"]), external=True)
+
+
 @nox.session
 def kills(session: nox.Session) -> None:
     """Judge every mutant by every check, for the site; names after `--`: these alone."""
