@@ -51,10 +51,10 @@ class EMA(Functional):
         """Return y and the new statistics; Equinox names the axis of the examples."""
         layer = eqx.combine(params, self.rest)
 
-        def one(x):
+        def one(x, stats):
             return layer(x, stats, inference=not training)
 
-        return jax.vmap(one, axis_name="batch", out_axes=(0, None))(x)
+        return jax.vmap(one, axis_name="batch", in_axes=(0, None), out_axes=(0, None))(x, stats)
 
     @staticmethod
     def named(params):
