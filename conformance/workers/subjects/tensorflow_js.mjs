@@ -15,6 +15,7 @@ const NAMES = {
 };
 
 export class Layer {
+  static axis = -1;
   static about = {
     name: "tf.layers.batchNormalization",
     version: tf.version.tfjs,
@@ -31,10 +32,12 @@ export class Layer {
   };
 
   constructor({ num_features, eps, momentum, affine = true, bias = true }) {
-    this.options = { axis: -1, scale: affine, center: affine && bias };
+    const { axis } = this.constructor;
+    this.options = { axis, scale: affine, center: affine && bias };
     if (eps !== undefined) this.options.epsilon = eps;
     if (momentum !== undefined) this.options.momentum = 1 - momentum;
-    this.shapes = { 2: [null, num_features], 3: [null, null, num_features] };
+    const three = axis === 1 ? [null, num_features, null] : [null, null, num_features];
+    this.shapes = { 2: [null, num_features], 3: three };
     this.make(2);
   }
 
@@ -52,8 +55,8 @@ export class Layer {
       this.make(axes);
       this.layer.setWeights(kept);
     }
-    [this.x, this.training] = [given(x), training];
-    return taken(this.layer.apply(this.x, { training }));
+    [this.x, this.training] = [this.given(x), training];
+    return this.taken(this.layer.apply(this.x, { training }));
   }
 
   // Differentiate a second pass; the statistics stay as forward() left them.
@@ -62,9 +65,22 @@ export class Layer {
     const kept = this.layer.getWeights().map((t) => t.clone());
     const call = () => this.layer.apply(this.x, { training: this.training });
     const inputs = [this.x, ...own.filter(Boolean)];
-    const [dx, ...learned] = tf.engine().gradients(call, inputs, given(dy), true).grads;
+    const [dx, ...learned] = tf.engine().gradients(call, inputs, this.given(dy), true).grads;
     this.layer.setWeights(kept);
-    return [taken(dx), ...own.map((t) => (t ? array(learned.shift()) : null))];
+    return [this.taken(dx), ...own.map((t) => (t ? array(learned.shift()) : null))];
+  }
+
+  // (N, C, L) as the layer's (N, L, C), and back.
+  swap(t) {
+    return t.rank === 3 && this.options.axis === -1 ? tf.transpose(t, [0, 2, 1]) : t;
+  }
+
+  given({ data, shape, dtype }) {
+    return this.swap(tf.tensor(data, shape, dtype));
+  }
+
+  taken(t) {
+    return array(this.swap(t));
   }
 
   state() {
@@ -78,8 +94,4 @@ export class Layer {
   }
 }
 
-// (N, C, L) as the layer's (N, L, C), and back.
-const swap = (t) => (t.rank === 3 ? tf.transpose(t, [0, 2, 1]) : t);
-const given = ({ data, shape, dtype }) => swap(tf.tensor(data, shape, dtype));
-const taken = (t) => array(swap(t));
 const array = (t) => ({ dtype: t.dtype, shape: t.shape, data: t.dataSync() });
