@@ -33,7 +33,8 @@ OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
     "cli_vectors.py", "cli_wire.py", "console.py", "conversions.py", "diff.py", "kills.py",
     "markup.py", "porting.py", "reading.py", "report.py", "report_diff.py", "site.py",
-    "site_bugs.py", "site_finds.py", "site_kills.py", "site_mutants.py", "smoke.py", "template.py",
+    "site_bugs.py", "site_finds.py", "site_kills.py", "site_mutants.py", "site_results.py",
+    "smoke.py", "template.py",
     "unavailable.py",
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")

@@ -177,7 +177,7 @@ def _kept(trial: Trial, layer: Guard, fmt: str, after: str) -> None:
 )
 def test_formats(trial: Trial, fmt: str, params: str, training: bool) -> None:
     """What comes out, and what stays, in each format that the layer takes."""
-    trial.require("statistics", "weights", *(["torch-module"] if params in HALF else []))
+    trial.require("statistics", "weights", fmt, *(["torch-module"] if params in HALF else []))
     case = drawn(trial, "formats", 6, 3, fmt=fmt, training=training)
     case = converted(case, params) if params in HALF else case
     with trial.case(case):
