@@ -196,6 +196,8 @@ def _row(ident: str, row: Mapping[str, Any]) -> Iterator[str]:
         yield f"{place} has {len(row['failures'])} failures, and says that {failed} cases failed."
     if verdict in (*FAILING, "expected-fail") and not failed:
         yield f"{place}.verdict is {verdict}, and no case failed."
+    if verdict == "deviates" and not row.get("deviates"):
+        yield f"{place}.verdict is deviates, and no convention is named."
     if verdict in ("pass", "unexpected-pass", "deviates") and (failed or not row["cases"]):
         yield f"{place}.verdict is {verdict}, where {failed} of {row['cases']} cases failed."
 

@@ -196,6 +196,12 @@ def test_a_verdict_without_a_failure(refused):
     assert "STATS-2.verdict is fail, and no case failed" in refused(content)
 
 
+def test_a_deviation_without_a_convention(refused):
+    content = changed(RIGHT, ["requirements", "STATS-1"], row(verdict="deviates"))
+    content["counts"] |= {"pass": content["counts"]["pass"] - 1, "deviates": 1}
+    assert "STATS-1.verdict is deviates, and no convention is named" in refused(content)
+
+
 def test_a_requirement_that_the_suite_has_is_not_left_out(read, refused):
     content = copy.deepcopy(RIGHT)
     del content["requirements"]["STATS-1"]
