@@ -7,6 +7,7 @@ where nox is not installed and where the system's Python is externally managed (
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import venv
@@ -179,6 +180,8 @@ def judge_backend(session: nox.Session, row: Backend) -> None:
 
     Where it can't be made, or no verdict comes of it, its file says that there is no result.
     """
+    if "gpu" in row.tags and not shutil.which("nvidia-smi"):
+        session.skip("there is no NVIDIA GPU here")
     bn1d = str(kit(session, torch=bool(row.target)) / "bn1d")
     out = Path("conformance", "results", f"{row.name}.json")
     before = written(out)
@@ -226,7 +229,7 @@ for each in BACKENDS:
 def publish(session: nox.Session) -> None:
     """Judge PyTorch's layers for the site, and run anew what the pages show of a terminal."""
     for row in BACKENDS:
-        if row.target:
+        if "torch" in row.tags:
             judge_backend(session, row)
     folder = kit(session, torch=True)
     path = os.pathsep.join([str(folder), os.environ["PATH"]])

@@ -17,8 +17,8 @@ WORKERS = ROOT / "conformance" / "workers"
 TABLE = tomllib.loads((ROOT / "conformance" / "backends.toml").read_text("utf-8"))
 BACKENDS = {row["name"]: row for row in TABLE["backend"]}
 SERVED = {name: row for name, row in BACKENDS.items() if "serves" in row}
-PINNED = (r"[A-Za-z0-9_.-]+(\[[a-z]+\])?==[0-9][0-9a-z.+]*", r"@?[a-z0-9/-]+@[0-9][0-9a-z.-]*")
-TAGS = {"torch", "tier1", "tier2", "ages"}
+PINNED = (r"[A-Za-z0-9_.-]+(\[[a-z0-9]+\])?==[0-9][0-9a-z.+]*", r"@?[a-z0-9/-]+@[0-9][0-9a-z.-]*")
+TAGS = {"torch", "tier1", "tier2", "ages", "gpu"}
 
 
 def test_no_two_have_a_name():

@@ -41,6 +41,7 @@ class Linen(Functional):
     about = {
         "name": "flax.linen.BatchNorm",
         "version": flax.__version__,
+        "devices": ["cuda" if jax.default_backend() == "gpu" else "cpu"],
         "homepage": "https://flax-linen.readthedocs.io/en/latest/api_reference/flax.linen/layers.html#flax.linen.BatchNorm",
         "capabilities": [
             "train", "eval", "grad", "param-grad", "weights", "statistics", "parameters",
