@@ -40,19 +40,23 @@ class Layer:
 
     def forward(self, x, training, grad):
         """Compute y and the statistics now: tinygrad is lazy."""
+        self.x, self.training = x, training
         with Context(TRAINING=int(training)):
-            self.x = Tensor(x)
-            self.y = self.layer(self.x)
-        Tensor.realize(self.y, *self.tensors().values())
-        return self.y.numpy()
+            y = self.layer(Tensor(x))
+        Tensor.realize(y, *self.tensors().values())
+        return y.numpy()
 
     def backward(self, dy):
-        """Return the gradients of what is there."""
+        """Differentiate a second pass: what is computed has no graph; the statistics stay."""
+        kept, x = self.state(), Tensor(self.x)
+        with Context(TRAINING=int(self.training)):
+            y = self.layer(x)
         names = [name for name in ROLES[:2] if name in self.tensors()]
-        inputs = [self.x] + [self.tensors()[name] for name in names]
-        found = self.y.gradient(*inputs, gradient=Tensor(dy))
-        of = dict(zip(names, found[1:]))
-        return (found[0].numpy(), *(of[k].numpy() if k in of else None for k in ROLES[:2]))
+        inputs = [x] + [self.tensors()[name] for name in names]
+        dx, *learned = [g.numpy() for g in y.gradient(*inputs, gradient=Tensor(dy))]
+        self.load({name: kept[name] for name in kept if name not in names})
+        of = dict(zip(names, learned))
+        return (dx, *(of.get(name) for name in ROLES[:2]))
 
     def state(self):
         """Return the tensors."""
