@@ -47,6 +47,13 @@ def name_of(layer: Guard, role: str) -> str:
     return str(inner.names[role])
 
 
+def path_of(layer: Guard, role: str) -> str:
+    """Where the tensor of a role is registered: its name, below whatever wraps the layer."""
+    named = (*layer.module.named_parameters(), *layer.module.named_buffers())
+    paths: dict[int, str] = {id(value): path for path, value in named}
+    return paths.get(id(own(layer, role)), name_of(layer, role))
+
+
 def judge_pass(
     trial: Trial, ident: str, layer: Guard, case: Case, *, gradients: bool = True
 ) -> None:

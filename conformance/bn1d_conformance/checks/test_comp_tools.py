@@ -123,8 +123,9 @@ def _compiling(trial: Trial, backend: str) -> Iterator[None]:
 
 def _compiled(trial: Trial, case: Case, backend: str) -> Guard:
     """A layer that compiles at its first call."""
-    module = trial.build(case.config).module
-    return trial.adopt(trial.torch.compile(module, backend=backend), case.config)
+    layer = trial.build(case.config)
+    compiled = partial(trial.torch.compile, backend=backend)
+    return trial.adopt(layer.call("torch.compile", compiled, layer.module), case.config)
 
 
 @requirement("COMP-25")
