@@ -6,10 +6,12 @@ where nox is not installed and where the system's Python is externally managed (
 """
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import venv
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -39,6 +41,12 @@ if __name__ == "__main__":
     sys.exit(launch(sys.argv[1:]))
 
 import nox
+from nox.command import CommandFailed
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # nox brings it where Python has none
+    import tomli as tomllib
 
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
@@ -98,98 +106,145 @@ def docs(session: nox.Session) -> None:
 
 @dataclass(frozen=True)
 class Backend:
-    """A subject whose verdict is published, in conformance/results/NAME.json.
+    """A layer whose verdict is published: a row of conformance/backends.toml, explained there."""
 
-    Attributes:
-        target: of `bn1d run`.
-        about: one line of `nox -l`.
-        options: of `bn1d run`, besides those that every backend gets.
-        environment: the folder under .nox that it is judged in; several backends may share one.
-        extras: of the project that go into the environment.
-        packages: that do as well.
-        tags: of the session.
-    """
-
-    target: str
+    name: str
     about: str
-    options: tuple[str, ...] = ()
-    environment: str = "torch"
-    extras: str = "[torch]"
-    packages: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ("tier1",)
+    tags: list[str]
+    target: str = ""
+    serves: str = ""
+    environment: str = ""
+    env: dict[str, str] = field(default_factory=dict)
+    options: tuple[str, ...] = ("--profile", "quick", "--timeout", "120")
 
 
-#: By the name of the session and of the results file.
-BACKENDS = {
-    "torch.nn.BatchNorm1d": Backend("torch.nn:BatchNorm1d", "the layer of PyTorch itself"),
-    "torch-script": Backend("torch-script", "torch.jit.script of the layer"),
-    "torch-trace": Backend(  # patience: the search for COMP-30 ends by its count, and not by time
-        "torch-trace", "torch.jit.trace of the layer", ("--timeout", "300")
-    ),
-    "torch-export": Backend("torch-export", "torch.export of the layer"),
-    "torch-compile": Backend(  # hundreds of kernels go through a C++ compiler
-        "torch-compile", "torch.compile of the layer", ("--profile", "quick", "--timeout", "600")
-    ),
-    "torch-aot": Backend("torch-aot", "torch.compile of the layer, without code generation"),
-    "torch-functional": Backend("torch-functional", "torch.nn.functional.batch_norm"),
-    "torch-batch-norm": Backend("torch-batch-norm", "torch.batch_norm"),
-    "torch-native": Backend("torch-native", "torch.native_batch_norm"),
-    "torch-decomp": Backend("torch-decomp", "torch._decomp's native_batch_norm"),
-}
+TABLE = tomllib.loads((ROOT / "conformance" / "backends.toml").read_text("utf-8"))
+BACKENDS = [Backend(**row) for row in TABLE["backend"]]
+WORKERS = Path("conformance", "workers")
+BIN = "Scripts" if os.name == "nt" else "bin"
+#: What g++ needs to know of the torch of an environment.
+LIBTORCH = "import torch; print(torch.__path__[0], +torch._C._GLIBCXX_USE_CXX11_ABI)"
 
 
-def programs(session: nox.Session, backend: Backend) -> Path:
-    """Make the backend's environment, and return the folder of its programs.
+def kit(session: nox.Session, *, torch: bool) -> Path:
+    """Make the environment that judges, with or without PyTorch; return the folder of programs.
 
     With BN1D_HERE=1 nothing is made: the programs are those of the Python that runs nox.
     """
     if os.environ.get("BN1D_HERE"):
         return Path(sys.executable).parent
-    home = ROOT / ".nox" / backend.environment
-    folder = home / ("Scripts" if os.name == "nt" else "bin")
-    if not folder.exists():
-        session.run(sys.executable, "-m", "venv", str(home), external=True)
-    wanted = ("-c", "constraints.txt", *backend.packages, "-e", "." + backend.extras)
-    pip = (str(folder / "python"), "-m", "pip", "install", "--quiet")
+    home = Path(".nox", "torch" if torch else "kit")
+    wanted = ("-c", "constraints.txt", "-e", ".[torch]" if torch else ".")
+    make(session, home, sys.executable, *wanted)
+    return ROOT / home / BIN
+
+
+def make(session: nox.Session, home: Path, python: str, *wanted: str) -> None:
+    """Install what is wanted into the virtual environment `home`, which is made if need be."""
+    if not (ROOT / home / BIN).exists():
+        session.run(python, "-m", "venv", str(home), external=True)
+    pip = (str(home / BIN / "python"), "-m", "pip", "install", "--quiet")
     session.run(*pip, *wanted, external=True)
-    return folder
 
 
-def judge_backend(session: nox.Session, name: str) -> None:
-    """Judge a backend, with what is known to fail of it; arguments are options of `bn1d run`."""
-    backend = BACKENDS[name]
-    known = f"conformance/results/expectations/{name}.toml"
+def worker(session: nox.Session, row: Backend) -> list[str]:
+    """Make the environment of a worker, from the root, and return its command."""
+    asked, home = TABLE["environment"][row.environment], Path(".nox", row.environment)
+    if row.serves.endswith(".mjs"):
+        session.run("npm", "install", "--prefix", str(home), *asked["packages"], external=True)
+        words = [f"NODE_PATH={home / 'node_modules'}", "node", str(WORKERS / "worker.mjs")]
+        return ["env", *words, str(WORKERS / row.serves)]
+    maker = f"python{asked['python']}" if "python" in asked else sys.executable
+    make(session, home, maker, *asked["packages"])
+    python = str(home / BIN / "python")
+    if row.serves.endswith(".cpp"):
+        return [compiled(session, python, WORKERS / row.serves, home / row.name)]
+    variables = ("env", *(f"{k}={v}" for k, v in row.env.items())) if row.env else ()
+    return [*variables, python, str(WORKERS / "bn1d_worker.py"), str(WORKERS / row.serves)]
+
+
+def compiled(session: nox.Session, python: str, source: Path, out: Path) -> str:
+    """Compile a worker against the torch of an environment, as the head of the source says."""
+    found = str(session.run(python, "-c", LIBTORCH, silent=True, external=True))
+    torch, abi = found.split()
+    headers = (f"-I{torch}/include", f"-I{torch}/include/torch/csrc/api/include")
+    libraries = (f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-ltorch", "-ltorch_cpu", "-lc10")
+    flags = ("-std=c++20", "-O1", f"-D_GLIBCXX_USE_CXX11_ABI={abi}")
+    words = (str(source), "-o", str(out), *headers, *libraries, *flags)
+    session.run("g++", *words, external=True)
+    return str(out)
+
+
+def judge_backend(session: nox.Session, row: Backend) -> None:
+    """Judge a backend, with what is known to fail of it; arguments are options of `bn1d run`.
+
+    Where it can't be made, or no verdict comes of it, its file says that there is no result.
+    """
+    if "gpu" in row.tags and not shutil.which("nvidia-smi"):
+        session.skip("there is no NVIDIA GPU here")
+    bn1d = str(kit(session, torch=bool(row.target)) / "bn1d")
+    out = Path("conformance", "results", f"{row.name}.json")
+    before = written(out)
+    try:
+        subject = [row.target] if row.target else ["--worker", shlex.join(worker(session, row))]
+        judged(session, row, bn1d, *subject, "--json", str(out))
+    except CommandFailed:
+        if row.target or written(out) != before:  # what fails is the kit, or an expectation
+            raise
+        why = ("--reason", "It could not be installed or started.", "--target", row.serves)
+        session.run(bn1d, "results", "none", str(out), *why, external=True)
+        session.skip("no result")
+
+
+def written(file: Path) -> float:
+    """When a file was written last; 0 for never."""
+    return (ROOT / file).stat().st_mtime if (ROOT / file).exists() else 0
+
+
+def judged(session: nox.Session, row: Backend, bn1d: str, *words: str) -> None:
+    """Run the kit with a row's options and expectations."""
+    known = f"conformance/results/expectations/{row.name}.toml"
     expect = ("--expect", known) if (ROOT / known).exists() else ()
-    options = (*backend.options, *expect, "--json", f"conformance/results/{name}.json")
-    command = (str(programs(session, backend) / "bn1d"), "run", backend.target)
     kept = {"TORCHINDUCTOR_CACHE_DIR": str(ROOT / ".nox" / "inductor")}  # minutes of compiling
     codes = [0] if expect else [0, 1]  # that it diverges is a result, unless it says how it does
-    words = (*command, *options, *session.posargs)
-    session.run(*words, env=kept, external=True, success_codes=codes)
+    command = (bn1d, "run", *words, *row.options, *expect, *session.posargs)
+    session.run(*command, env=kept, external=True, success_codes=codes)
 
 
-def register(name: str, backend: Backend) -> None:
+def register(row: Backend) -> None:
     """Give a backend its session."""
 
     def session_of(session: nox.Session) -> None:
-        judge_backend(session, name)
+        judge_backend(session, row)
 
-    session_of.__doc__ = f"Judge {backend.about}."
-    nox.session(name=name, tags=backend.tags, venv_backend="none")(session_of)
+    session_of.__doc__ = f"Judge {row.about}."
+    nox.session(name=row.name, tags=row.tags, venv_backend="none")(session_of)
 
 
-for key, row in BACKENDS.items():
-    register(key, row)
+for each in BACKENDS:
+    register(each)
 
 
 @nox.session(venv_backend="none")
 def publish(session: nox.Session) -> None:
-    """Judge every backend for the site, and run anew what the pages show of a terminal."""
-    for name in BACKENDS:
-        judge_backend(session, name)
-    folder = programs(session, BACKENDS["torch.nn.BatchNorm1d"])
+    """Judge PyTorch's layers for the site, and run anew what the pages show of a terminal."""
+    for row in BACKENDS:
+        if "torch" in row.tags:
+            judge_backend(session, row)
+    folder = kit(session, torch=True)
     path = os.pathsep.join([str(folder), os.environ["PATH"]])
     session.run(str(folder / "python"), "docs/captures.py", env={"PATH": path}, external=True)
+
+
+@nox.session(venv_backend="none")
+def finds(session: nox.Session) -> None:
+    """Run the script of every find, with what it is about: it fails when the defect is mended."""
+    rows, folder = {row.name: row for row in BACKENDS}, Path("conformance", "finds")
+    table = tomllib.loads((ROOT / folder / "finds.toml").read_text("utf-8"))
+    for find in table["find"]:
+        if row := rows.get(find["session"]):  # the other sessions' run among their tests
+            words = worker(session, row)[:-2]
+            session.run(*words, str(folder / find["script"]), external=True)
 
 
 @nox.session

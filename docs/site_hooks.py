@@ -56,8 +56,7 @@ def drawn_pages() -> dict[str, str]:
     found |= site_mutants.pages(mutants["mutants"])
     finds = ROOT / "conformance" / "finds"
     found |= site_finds.page(site_finds.read(finds), finds)
-    found |= porting.pages(published)
-    return {**spec, **found, **site.result_pages(published)}
+    return {**spec, **found, **site.result_pages(published), **porting.pages(published)}
 
 
 def on_config(config: MkDocsConfig) -> None:

@@ -45,7 +45,9 @@ def exact(fmt: str, rank: int) -> tuple[Case, ...]:
         "E1": _case([[3.0] * 64, [-5.0] * 64], 2.0**-16, fmt, rank),
         "E1w": _case([[far] * 64, [-far] * 64], 2.0**-16, fmt, rank, bias=0.0, old_mean=0.0),
         "E2": _case([[m - 1.5, m + 1.5] for m in (2.0, -3.0, 0.5)], 1.75, fmt, rank),
-        "E2w": _case([[m - d, m + d] for m in wide], 3 * d * d, fmt, rank, bias=0.0),
+        "E2w": _case(  # dy sums to 0, so that no product of dy and x fills more than x does
+            [[m - d, m + d] for m in wide], 3 * d * d, fmt, rank, bias=0.0, dy=[1.0, -1.0]
+        ),
         "E4w": _case(
             [[m + q for q in (0.75, -0.75, -0.75, 0.75)] for m in QUARTERS[fmt]],
             7 / 16, fmt, rank, bias=0.0, dy=[1.0, -1.0, 0.0, 0.0],

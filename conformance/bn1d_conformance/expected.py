@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.subject import Array
 
 GRADES = ("accurate", "blocked", "conforming")
+UNBIASED = 1  # STATS-2: what PyTorch takes from n
 
 
 @dataclass(frozen=True)
@@ -267,21 +268,23 @@ class Expected:
 
     @cached_property
     def running_var(self) -> Answer:
-        """running_var after the forward pass."""
-        answer = self._unbiased_var
-        if dialect.correction(self.dialect, self.case.x.shape):
-            return answer
+        """running_var after the forward pass; and as the subject declares, where that differs."""
+        correction = dialect.correction(self.dialect, self.case.x.shape)
+        if correction == UNBIASED:
+            return self._var(UNBIASED)
         convention = dialect.named(self.dialect, "running_var")
-        return replace(answer, declared=replace(self._biased_var, convention=convention))
+        declared = replace(self._var(correction), convention=convention)
+        return replace(self._var(UNBIASED), declared=declared)
 
-    @kept
-    def _unbiased_var(self) -> Answer:
-        return self._running("running_var", self.oracle)
+    def _var(self, correction: int) -> Answer:
+        """running_var, where the variance is divided by n − correction."""
+        return self.ask(f"running_var {correction}", lambda: [self._tracked_var(correction)])[0]
 
-    @kept
-    def _biased_var(self) -> Answer:
+    def _tracked_var(self, correction: int) -> Answer:
+        if correction == UNBIASED:
+            return self._running("running_var", self.oracle)
         with clock.of("oracle"):
-            bn = oracle_for(self.case, correction=0)
+            bn = oracle_for(self.case, correction)
             bn.track(self.oracle.batches or [])
         return self._running("running_var", bn)
 

@@ -43,7 +43,8 @@ class Judged:
         home: the requirement of the first diagnosis, "" where there is none.
         cause: the words of the first diagnosis.
         diagnoses: how many requirements fail and are folded under no other.
-        lost: "crash" or "timeout" if the run did not end.
+        lost: "crash" or "timeout" if the run did not end, "error" if the kit itself failed.
+        suite: the hash of the suite that judged it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Judged:
     cause: str = ""
     diagnoses: int = 0
     lost: str = ""
+    suite: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -178,6 +178,7 @@ def _add(whole: Tally, document: Result) -> None:
         row = document["requirements"][ident]
         whole.cases[ident] += row["cases"]
         whole.failed[ident] += row["failed"]
+        whole.deviating[ident].update(row.get("deviates", {}))
         whole.seconds[ident] += row["seconds"]
         whole.marks[ident].update(seen["marks"])
         whole.deviating[ident].update(row.get("deviates", {}))

@@ -14,8 +14,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import conversions, dialect
-from bn1d_conformance.markup import code, literal, prose, table, web
+from bn1d_conformance.markup import code, link, literal, prose, table, web
 from bn1d_conformance.subject import COUNTER, ROLES
+from bn1d_conformance.unavailable import is_absent
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -92,27 +93,62 @@ def side_of(result: Result) -> Side:
 
 
 def pages(published: Mapping[str, Result]) -> dict[str, str]:
-    """Return the pages by path: `porting/index.md`, then one for each that is not PyTorch.
+    """Return the pages by path: the conventions, the index, one for each but PyTorch.
 
     Of the published subjects, those that declare a dialect.
     """
+    there = {name: r for name, r in published.items() if not is_absent(r)}
     sides = documented() | {
-        name: side_of(result) for name, result in published.items() if result["subject"]["dialect"]
+        name: side_of(result) for name, result in there.items() if result["subject"]["dialect"]
     }
     del sides["pytorch"]
     guides = {f"porting/{key}.md": _page(side) for key, side in sides.items()}
-    return {"porting/index.md": _index(sides), **guides}
+    return {"dialects.md": _conventions(), "porting/index.md": _index(sides), **guides}
+
+
+def _conventions() -> str:
+    heads = ["Key", "About", "Values", "PyTorch's", "Can excuse"]
+    return f"""# Dialects
+
+A framework may differ from PyTorch by design, and say so: an adapter declares its conventions, and
+`bn1d run --dialect running_var=biased` does so for a layer that the kit imports.
+
+Every requirement is judged as PyTorch.
+Where that fails, and a declared convention concerns what failed, it is judged again under it: the
+verdict is `deviates` if it holds there, and `fail` if the layer is wrong by its own account too.
+What deviates is counted, and makes nobody diverge; nothing outside this table can be excused.
+A layer that follows its convention in one case and PyTorch's in another has two: where anything
+deviates, the second kind fails.
+
+{table(heads, map(_convention, dialect.CONVENTIONS))}
+
+The last column is empty where nothing can fail by a convention: it is there for
+[whoever ports a model](porting/index.md).
+"""
+
+
+def _convention(row: dialect.Convention) -> list[str]:
+    words = [f"{code(v)}: {literal(about)}" for v, about in row.values.items()]
+    excused = [link(ident, "spec/") for ident in row.requirements]
+    excused += [f"every requirement on {code(row.quantity)}"] if row.quantity else []
+    values = "<br>".join(words) or literal(row.offers)
+    return [code(row.key), literal(row.about), values, code(row.pytorch), ", ".join(excused)]
 
 
 def _index(sides: Mapping[str, Side]) -> str:
-    columns = [PYTORCH, *sides.values()]
-    heads = ["", PYTORCH.name, *(f"[{literal(s.name)}]({k}.md)" for k, s in sides.items())]
-    body = [[code(key), *(code(s.dialect[key]) for s in columns)] for key in dialect.BY_KEY]
-    body += [[code(n), *(code(s.names.get(n, "none")) for s in columns)] for n in TENSORS]
+    heads = ["", "Differs from PyTorch in", "Names"]
+    body = [
+        [
+            f"[{literal(side.name)}]({key}.md)",
+            ", ".join(code(f"{k}={v}") for k, v in dialect.differing(side.dialect).items()),
+            ", ".join(code(side.names[n]) for n in TENSORS if n in side.names),
+        ]
+        for key, side in sides.items()
+    ]
     return f"""# Porting
 
-What differs [by convention](../dialects.md), and not by mistake: first the conventions, then the
-names of the tensors.
+What differs [by convention](../dialects.md), and not by mistake: as the documentation of a
+framework says, or as a published subject declares.
 
 {table(heads, body)}
 

@@ -25,8 +25,9 @@ from bn1d_conformance.subject import ROLES, Config, State, SubjectError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 BASE = Config(3, momentum=0.3)
 MOMENTA = (0.3, 0.0, 1.0, None)

@@ -181,9 +181,9 @@ def _counts(console: Console, result: Result) -> None:
     c = result["counts"]
     diverges = sum(c[v] for v in FAILING)
     open_ = c["not_applicable"] + c["not_run"] + c["error"]
+    deviates = f"{c['deviates']} deviate, " if c["deviates"] else ""
     known = f"{c['expected_fail']} expected to fail, " if c["expected_fail"] else ""
     early = f"{c['unexpected_pass']} expected to and pass, " if c["unexpected_pass"] else ""
-    deviates = f"{c['deviates']} deviate, " if c["deviates"] else ""
     line = f"\n{diverges} diverge, {deviates}{known}{early}{open_} not covered, {c['pass']} pass"
     grade = result["accuracy"]["grade"]
     console.print(

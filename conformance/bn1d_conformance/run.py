@@ -59,9 +59,9 @@ class Options:
         names: --map, as `weight=gamma`.
         seed: of the random cases.
         timeout: seconds that one item may take.
-        dialect: --dialect, as `running_var=biased`.
         shard: K/N, to judge part K of N; "" for all.
         expect: --expect, the path of an expectations file; "" for none.
+        dialect: --dialect, as `running_var=biased`.
     """
 
     target: str

@@ -10,9 +10,8 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import dialect, site_bugs, site_kills
+from bn1d_conformance import dialect, site_bugs, site_kills, site_results
 from bn1d_conformance.markup import (
-    TONES,
     code,
     facts,
     flat,
@@ -25,12 +24,13 @@ from bn1d_conformance.markup import (
     verdict_badge,
     web,
 )
+from bn1d_conformance.site_results import absence, linked, sums
 from bn1d_conformance.subject import CAPABILITIES
-from bn1d_conformance.unavailable import is_absent, sentence
+from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from bn1d_conformance.kills import Kills
     from bn1d_reference.spec import Area, Requirement
@@ -51,13 +51,13 @@ def spec_pages(published: Published | None = None, kills: Kills | None = None) -
     """
     published = {k: v for k, v in (published or {}).items() if not is_absent(v)}
     areas = {f"spec/{a.name.lower()}.md": _area_page(a, published, kills) for a in spec.areas()}
-    return {"spec/index.md": _spec_index(published), **areas}
+    return {"spec/index.md": _spec_index(), **areas}
 
 
 def result_pages(published: Published) -> dict[str, str]:
     """Return the pages of the results by path: `results/index.md`, then one a file."""
     pages = {f"results/{name}.md": result_page(result) for name, result in published.items()}
-    return {"results/index.md": _results_index(published), **pages}
+    return {"results/index.md": site_results.index(published), **pages}
 
 
 def result_page(result: Result) -> str:
@@ -85,9 +85,8 @@ def result_page(result: Result) -> str:
 # The spec
 
 
-def _spec_index(published: Published) -> str:
-    rows = [_area_row(area, published) for area in spec.areas()]
-    names = [_subject_link(name, published[name], RESULTS) for name in published]
+def _spec_index() -> str:
+    rows = [_area_row(area) for area in spec.areas()]
     levels = Counter(r.level for r in spec.requirements().values())
     counts = ", ".join(f"{n} {level}" for level, n in levels.items())
     return f"""# The spec
@@ -96,9 +95,9 @@ Version {SPEC_VERSION}: {levels.total()} requirements in {len(rows)} areas ({cou
 A requirement is one sentence that an implementation keeps or breaks.
 Its id is permanent, and is never used again for another.
 
-{table(["Area", "Requirements", *names], rows, " r" + "r" * len(names))}
+{table(["Area", "Requirements"], rows, " r")}
 
-Under each published subject stands how many of them it passes.
+[The results](../results/index.md#by-area) tell how many of them each published subject passes.
 A MUST that is stable is binding: a subject that breaks one diverges.
 A SHOULD or a MAY, and a requirement that is still provisional, is judged and reported, and makes
 nobody diverge.
@@ -112,15 +111,9 @@ To one that cannot it is *not applicable*, which is counted apart, and never as 
 """
 
 
-def _area_row(area: Area, published: Published) -> list[str]:
-    passed = (str(_passes(area, result)) for result in published.values())
+def _area_row(area: Area) -> list[str]:
     about = f"[{area.title}]({area.name.lower()}.md)<br>{prose(area.about)}"
-    return [about, str(len(area.requirements)), *passed]
-
-
-def _passes(area: Area, result: Result) -> int:
-    rows = result["requirements"]
-    return sum(rows[r.id]["verdict"] == "pass" for r in area.requirements if r.id in rows)
+    return [about, str(len(area.requirements))]
 
 
 def _area_page(area: Area, published: Published, kills: Kills | None) -> str:
@@ -141,62 +134,29 @@ def _requirement(r: Requirement, published: Published, kills: Kills | None) -> s
         "Not tested": prose(r.untested),
         "Would have caught": site_bugs.links_of(r.id),
         "Mutants": site_kills.links_of(kills, r.id) if kills else "",
-        "Verdicts": ", ".join(_verdict_of(r.id, *item) for item in published.items()),
+        "Verdicts": "<br>".join(_verdicts(r.id, published)),
     }
     head = f"## {r.id} {{ #{r.id.lower()} }}"
     return f"{head}\n\n{level_badge(r)}\n{prose(r.sentence)}\n{{ .normative }}\n\n{facts(rows)}"
 
 
-def _verdict_of(ident: str, name: str, result: Result) -> str:
-    row = result["requirements"].get(ident, {"verdict": "not-run"})
-    return f"{_subject_link(name, result, RESULTS, ident)} {verdict_badge(row['verdict'])}"
-
-
-def _subject_link(name: str, result: Result, folder: str, ident: str = "") -> str:
-    anchor = f"#{ident.lower()}" if ident in result["requirements"] else ""
-    return f"[{code(name)}]({folder}{name}.md{anchor})"
+def _verdicts(ident: str, published: Published) -> Iterator[str]:
+    """Each verdict with its subjects; of those that it does not apply to, only how many."""
+    by_verdict: dict[str, list[str]] = {}
+    for name, result in published.items():
+        row = result["requirements"].get(ident, {"verdict": "not-run"})
+        by_verdict.setdefault(row["verdict"], []).append(linked(name, result, RESULTS, ident))
+    for verdict, subjects in by_verdict.items():
+        many = verdict == "not-applicable" and len(subjects) > 1
+        yield f"{verdict_badge(verdict)} {len(subjects) if many else ', '.join(subjects)}"
 
 
 # The results
 
 
-def _results_index(published: Published) -> str:
-    head = ["Subject", "Verdict", "Diverge", "Expected", "Not covered", "Pass", "Total", "Grade"]
-    rows = [_result_row(name, result) for name, result in published.items()]
-    return f"""# Published results
-
-One page for each published results file, drawn from it: what was judged, with which versions, on
-which machine; every requirement with its verdict; and what is wrong, if something is.
-
-{table(head, rows, "  rrrrr")}
-
-Expected are failures that an [expectations file](../judge.md#in-ci) declares, with the reason of
-each on the subject's page; a subject without any other conforms.
-
-[Judge yours](../judge.md) the same way.
-"""
-
-
-def _result_row(name: str, result: Result) -> list[str]:
-    if is_absent(result):
-        return [f"[{code(name)}]({name}.md)", _absence(result), *[""] * 5]
-    return [
-        f"{_subject_link(name, result, '')} {literal(result['subject']['version'])}",
-        verdict_badge(result["verdict"]),
-        *map(number, _sums(result)),
-        *(number(result["counts"][k]) for k in ("pass", "total")),
-        flat(result["accuracy"]["grade"]),
-    ]
-
-
-def _absence(result: Result) -> str:
-    """Why there is no result, and the day of the last one: never a number that is none."""
-    return f"{verdict_badge('no result')} {literal(sentence(result).removeprefix('no result: '))}"
-
-
 def _absent_page(result: Result) -> str:
     """What could not be judged, and below it the last results that there were."""
-    head = f"# {literal(result['target'])} {{ #no-result }}\n\n{_absence(result)}\n"
+    head = f"# {literal(result['target'])} {{ #no-result }}\n\n{absence(result)}\n"
     last = result["last_good"]
     if last is None:
         return head
@@ -204,17 +164,10 @@ def _absent_page(result: Result) -> str:
     return f"{head}\n{then}\n\n{result_page(last).replace('# ', '## ', 1)}"
 
 
-def _sums(result: Result) -> tuple[int, int, int]:
-    """How many requirements diverge, do so as declared, and were not judged, or not to an end."""
-    verdicts = Counter(str(row["verdict"]) for row in result["requirements"].values())
-    diverging = sum(n for verdict, n in verdicts.items() if TONES.get(verdict) == "bad")
-    uncovered = sum(verdicts[v] for v in ("not-applicable", "not-run", "error"))
-    return diverging, verdicts["expected-fail"], uncovered
-
-
 def _headline(result: Result) -> str:
     subject, kit = result["subject"], result["kit"]
-    return f"""# {literal(subject["target"])} {{ #result }}
+    title = subject["name"] if result["options"].get("worker") else subject["target"]
+    return f"""# {literal(title)} {{ #result }}
 
 {verdict_badge(result["verdict"])}
 {_count(result)}
@@ -226,7 +179,7 @@ under version {literal(kit["spec_version"])} of the spec."""
 
 
 def _count(result: Result) -> str:
-    diverging, expected, uncovered = _sums(result)
+    diverging, _, expected, uncovered = sums(result)
     passed, total = (number(result["counts"][k]) for k in ("pass", "total"))
     count = result["counts"]["deviates"]
     deviating = f"{number(count)} deviate, " if count else ""
@@ -272,7 +225,7 @@ def _expectations(result: Result) -> str:
     if not result["expectations"]:
         return ""
     rows = [_expectation(row) for row in result["expectations"]]
-    return f"""## Known deviations
+    return f"""## Known to fail
 
 Declared in {code(result["options"]["expect"])}, with reasons.
 
@@ -351,7 +304,7 @@ $ {_command(result["options"])}
 
 def _command(options: Mapping[str, Any]) -> str:
     """The command with the options that decide a verdict, on one line, quoted for a shell."""
-    words = ["bn1d", "run", options["target"]]
+    words = ["bn1d", "run", *["--worker"] * bool(options.get("worker")), options["target"]]
     for name in ("device", "profile", "timeout"):
         words += [f"--{name}", options[name]]
     drawn = options["seed"] or options["profile"] == "deep"

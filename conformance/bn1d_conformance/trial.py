@@ -13,6 +13,7 @@ import pytest
 
 from bn1d_conformance import clock, device, dialect, program
 from bn1d_conformance.expected import Expected
+from bn1d_conformance.guard import Guard, guarded
 from bn1d_conformance.judge import Failure, by_condition, examine
 from bn1d_conformance.offer import Offer, ask, lose
 from bn1d_conformance.subject import State, Subject, SubjectError, UnaskedError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.expected import Answer
     from bn1d_conformance.keep import Store
     from bn1d_conformance.records import Recorder
-    from bn1d_conformance.subject import Array, Config, Gradients, Layer
+    from bn1d_conformance.subject import Array, Config, Gradients
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,93 +36,6 @@ LOST_IN_STAGE = 3  # processes that one kind of call may cost before it is not m
 REPLACED_IN_STAGE = 10  # the same, where it is a process of the subject's own that is replaced
 LOST_IN_ALL = 20  # the same for all kinds together
 SHOWN = 5  # failures of one requirement that an item keeps in full
-
-
-class Guard:
-    """A layer whose every call is timed, and can raise nothing but SubjectError."""
-
-    def __init__(self, layer: Layer, config: Config | int, memory: Memory) -> None:
-        """Wrap; a layer starts in training (CTOR-7 looks at the bare one)."""
-        self.layer = layer
-        self.memory = memory
-        self.training = True
-        self.steps = [program.build(config)]
-
-    @property
-    def module(self) -> Any:
-        """The framework's own object."""
-        return self.layer.module
-
-    def state(self) -> State:
-        """Read the state."""
-        return guarded("reading the state", self.layer.state)
-
-    def load(self, state: State) -> None:
-        """Write the state."""
-        self.steps.append(program.load(state))
-        self.memory.enter("writing the state")
-        self.memory.ask("writing the state", self.layer.load, state)
-
-    def train(self, mode: bool) -> None:  # noqa: FBT001 - the signature of Module.train
-        """Switch the mode."""
-        self.training = mode
-        self.steps.append({"do": "train", "mode": mode})
-        guarded("train()" if mode else "eval()", self.layer.train, mode)
-
-    def forward(self, x: Array, *, grad: bool = False) -> Array:
-        """Answer for a copy of x."""
-        stage = "forward in training" if self.training else "forward in evaluation"
-        self.steps.append({"do": "forward", "x": x, "grad": grad})
-        self.memory.enter(stage if x.size else f"{stage} of an empty batch")
-        return self.memory.ask(stage, self.layer.forward, x.copy(), grad=grad)
-
-    def backward(self, dy: Array) -> Gradients:
-        """Return gradients for a copy of dy."""
-        self.steps.append({"do": "backward", "dy": dy})
-        self.memory.enter("backward" if dy.size else "backward of an empty batch")
-        return self.memory.ask("backward", self.layer.backward, dy.copy())
-
-    def call(self, stage: str, call: Callable[..., Any], *args: Any) -> Any:
-        """Run something else of the subject's."""
-        self.memory.enter(stage)
-        return self.memory.ask(stage, call, *args)
-
-    def method(self, name: str) -> Any:
-        """Call a method of the module's, such as reset_parameters, that it may not have."""
-        self.memory.enter(f"{name}()")
-        return self.memory.ask(f"{name}()", lambda: getattr(self.module, name)())  # noqa: PLW0108 - looked up inside
-
-    def given(self) -> Array:
-        """The memory that the last forward pass was given, as it is now."""
-        return self.layer.given()
-
-    def double_backward(self, *arrays: Array) -> Gradients:
-        """Return the gradients of the gradients."""
-        self.memory.enter("double backward")
-        copies = [a.copy() for a in arrays]
-        return self.memory.ask("double backward", self.layer.double_backward, *copies)
-
-
-def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
-    """Run the subject's code; whatever it raises, SystemExit too, becomes a SubjectError."""
-    with clock.of("subject"):
-        try:
-            return call(*args, **options)
-        except UnaskedError:
-            raise
-        except SubjectError as error:
-            raise SubjectError(stage, error.said, error.error, error.verdict) from error
-        except BaseException as error:
-            raise SubjectError(stage, describe(error), error) from error
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, also where its own words can't be had."""
-    try:
-        text = " ".join(str(error).split())[:300]
-    except BaseException:  # noqa: BLE001 - a subject's exception may do anything
-        text = ""
-    return f"raises {type(error).__name__}: {text}" if text else f"raises {type(error).__name__}"
 
 
 class Step:

@@ -98,6 +98,7 @@ class KernelBatchNorm1d(nn.BatchNorm1d):
             and x.numel() > (x.shape[1] if through else 0)
             and (not self.training or self.eps > 0)
             and others <= ({torch.float32} if narrow else set())
+            and {t.device for t in tensors} <= {x.device}
         )
 
     def batch_statistics(self, x: Tensor, wide: torch.dtype) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,8 @@
 
 Each has a process of its own, forked from one that has imported everything: what a mutant does to
 its process is nobody else's trouble. The oracle's answers are kept on disk, and computed once.
-Names on the command line: these alone are judged anew. The last lines say how many mutants are
-named rightly, and in how many diagnoses.
+Names on the command line: these alone are judged anew, and each row says by which suite it was.
+The last lines say how many mutants are named rightly, and in how many diagnoses.
 """
 
 from __future__ import annotations
@@ -86,6 +86,8 @@ def judged(wrong):
         "home": first["requirement"],
         "cause": first["cause"],
         "diagnoses": len(result["diagnoses"]),
+        "lost": "error" if result["errors"] else "",
+        "suite": result["kit"]["suite_hash"],
     }
 
 
@@ -109,25 +111,19 @@ def found(wanted):
     rows = {}
     for name, row in in_children(todo, os.cpu_count() or 1):
         rows[name] = row
-        said = row.get("lost") or f"{len(row['failing'])} fail"
+        said = row["lost"] or f"{len(row['failing'])} fail"
         print(f"{time.monotonic() - start:5.0f} s {len(rows):4}/{len(todo)} {name}: {said}")
     return rows
 
 
 def kept(names):
-    """What the file has of the mutants that are not judged anew.
-
-    Raises:
-        SystemExit: if another suite judged them.
-    """
+    """What the file has of the mutants that are not judged anew."""
     document = json.loads(FILE.read_text("utf-8")) if names else {"mutants": [], "gaps": []}
-    if names and document["kit"] != results.kit():
-        sys.exit("The kit has changed since kills.json was written: judge all, without names.")
     rows = [*document["mutants"], *document["gaps"]]
     return {r["name"]: {k: r[k] for k in r if k in JUDGED} for r in rows if r["name"] not in names}
 
 
-JUDGED = ("failing", "home", "cause", "diagnoses", "lost")
+JUDGED = ("failing", "home", "cause", "diagnoses", "lost", "suite")
 
 
 def written(rows):

@@ -126,6 +126,18 @@ def test_options_that_are_none(options, words):
     refused(here("run", "layers.py:Right", *options), *words)
 
 
+@pytest.mark.parametrize(
+    ("target", "device", "words"),
+    [
+        ("torch.nn:BatchNorm1d", "nonsense", ["There is no device 'nonsense' here: "]),
+        ("torch.nn:BatchNorm1d", "cuda:4096", ["There is no device 'cuda:4096' here: "]),
+        ("layers.py:Right", "cuda", ["layers.py:Right computes on the CPU"]),
+    ],
+)
+def test_a_device_that_is_not_there_is_nobodys_failure(bn1d, target, device, words):
+    refused(bn1d("run", target, "--device", device), *words)
+
+
 @pytest.mark.parametrize("select", ["no_such_check", "and or"])
 def test_a_selection_of_nothing(bn1d, select):
     refused(bn1d("run", "layers.py:Right", "-k", select), f"-k {select!r}")

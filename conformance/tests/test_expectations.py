@@ -177,7 +177,7 @@ def test_an_entry_is_about_a_requirement_a_case_or_both(entry, covers):
 def judged(ident, case, *, passed):
     failure = {"requirement": ident, "case": case, "message": "m", "cause": "", "says": ""}
     failures = [] if passed else [{**failure, "evidence": {}}]
-    about = {"requirement": ident, "case": case, "format": "fp32"}
+    about = {"requirement": ident, "case": case, "format": "fp32", "deviates": []}
     return {"e": "judged", **about, "passed": passed, "failures": failures}
 
 

@@ -185,16 +185,10 @@ def part(k, n, *, failing=(), complete=True, **options):
     events = [{"e": "loaded", **about}]
     for place, ident in enumerate(spec.requirements()):
         failures = [{**failure, "case": f"{k}"}] if ident in failing else []
+        seen = {"requirement": ident, "case": "c", "format": "fp32", "deviates": []}
         events += [
             {"e": "item", "place": place * n + k},
-            {
-                "e": "judged",
-                "requirement": ident,
-                "case": "c",
-                "format": "fp32",
-                "passed": not failures,
-            }
-            | {"failures": failures},
+            {"e": "judged", **seen, "passed": not failures, "failures": failures},
         ]
     asked = vars(Options("m:Layer", shard=f"{k}/{n}", **options))
     tally = results.Tally(events)

@@ -178,7 +178,11 @@ def test_a_results_file_says_all_that_the_guide_needs():
 def test_there_is_a_page_for_whoever_declares_a_dialect():
     pages = porting.pages({"torch": result(PYTORCH), "mine": result(RANKED)})
     keys = [*DOCUMENTED, "mine"][1:]
-    assert list(pages) == ["porting/index.md", *(f"porting/{key}.md" for key in keys)]
+    assert list(pages) == [
+        "dialects.md",
+        "porting/index.md",
+        *(f"porting/{key}.md" for key in keys),
+    ]
     assert "[Keras](keras.md)" in pages["porting/index.md"]
     assert "## From Keras to PyTorch" in pages["porting/keras.md"]
     assert DOCUMENTED["keras"].source in pages["porting/keras.md"]

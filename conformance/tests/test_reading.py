@@ -20,7 +20,7 @@ FAILURE = {"case": "c", "message": "It is wrong.", "cause": "", "says": "", "evi
 
 def event(ident, *, passed):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    about = {"requirement": ident, "case": "c", "format": "fp32"}
+    about = {"requirement": ident, "case": "c", "format": "fp32", "deviates": []}
     return {"e": "judged", **about, "passed": passed, "failures": failures}
 
 
@@ -194,6 +194,12 @@ def test_what_contradicts_itself(refused, base, path, value, words):
 def test_a_verdict_without_a_failure(refused):
     content = changed(WRONG, ["requirements", "STATS-2"], row(verdict="fail"))
     assert "STATS-2.verdict is fail, and no case failed" in refused(content)
+
+
+def test_a_deviation_without_a_convention(refused):
+    content = changed(RIGHT, ["requirements", "STATS-1"], row(verdict="deviates"))
+    content["counts"] |= {"pass": content["counts"]["pass"] - 1, "deviates": 1}
+    assert "STATS-1.verdict is deviates, and no convention is named" in refused(content)
 
 
 def test_a_requirement_that_the_suite_has_is_not_left_out(read, refused):

@@ -281,7 +281,7 @@ FAILURE = {"case": "c", "message": "m", "cause": "", "says": "", "evidence": {}}
 
 def judged(*, passed, ident="STATS-1"):
     failures = [] if passed else [{**FAILURE, "requirement": ident}]
-    about = {"requirement": ident, "case": "c", "format": "fp32"}
+    about = {"requirement": ident, "case": "c", "format": "fp32", "deviates": []}
     return ("judged", {**about, "passed": passed, "failures": failures})
 
 

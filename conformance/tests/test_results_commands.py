@@ -23,7 +23,8 @@ def document(**verdicts):
         verdict = verdicts.get(f"_{k}", "pass")
         failure = {"requirement": ident, "case": "c", "message": "m", "cause": "", "says": ""}
         failures = [{**failure, "evidence": {}}] if verdict == "fail" else []
-        judged = {"case": "c", "requirement": ident, "format": "", "passed": not failures}
+        about = {"case": "c", "requirement": ident, "format": "", "deviates": []}
+        judged = {**about, "passed": not failures}
         if verdict in {"pass", "fail"}:
             events.append({"e": "judged", **judged, "failures": failures})
         else:

@@ -8,9 +8,10 @@ import pytest
 from bn1d_conformance import cases, records
 from bn1d_conformance.checks import common
 from bn1d_conformance.expected import Expected
+from bn1d_conformance.guard import describe, guarded
 from bn1d_conformance.records import Recorder
 from bn1d_conformance.subject import CAPABILITIES, Config, Gradients, State, SubjectError
-from bn1d_conformance.trial import KEPT, Memory, Trial, describe, guarded
+from bn1d_conformance.trial import KEPT, Memory, Trial
 
 CASE = cases.drawn("trial", "fp32", (6, 3), 0)
 

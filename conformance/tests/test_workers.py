@@ -192,6 +192,33 @@ def test_the_worker_for_node_has_manners_and_conforms(bn1d, tmp_path):
     assert set(verdicts(result, *ids)) == {"pass"}
 
 
+NARROW = """
+import sys
+sys.path.append({folder!r})
+from torch_module import Layer as Module
+
+class Layer(Module):
+    about = dict(
+        Module.about, capabilities=[c for c in Module.about["capabilities"] if c != "fp64"]
+    )
+
+    def __init__(self, config):
+        assert config.get("dtype") != "float64"
+        super().__init__(config)
+"""
+
+
+def test_no_format_is_asked_for_that_is_not_offered(bn1d, tmp_path):
+    file, out = tmp_path / "narrow.py", tmp_path / "result.json"
+    file.write_text(NARROW.format(folder=str(WORKERS / "subjects")), "utf-8")
+    worker = shlex.join(map(str, (sys.executable, WORKERS / "bn1d_worker.py", file)))
+    words = ("--worker", worker, "--profile", "quick", "-k", "DTYPE-6")
+    bn1d("run", *words, "--json", out)
+    result = json.loads(out.read_text("utf-8"))
+    assert "fp64" not in result["subject"]["capabilities"]
+    assert verdicts(result, "DTYPE-6") == ["pass"]
+
+
 # bn1d smoke
 
 SAID = {

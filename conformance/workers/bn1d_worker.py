@@ -17,6 +17,7 @@ import os
 import platform
 import struct
 import sys
+from importlib.machinery import PathFinder
 
 try:
     import numpy as np
@@ -174,12 +175,27 @@ def raised(error):
     }
 
 
+class Beside:
+    """Find what lies beside the subject last: in mlx.py `import mlx` means the framework."""
+
+    def __init__(self, places):
+        """Keep the folders."""
+        self.places = places
+
+    def find_spec(self, name, path=None, target=None):
+        """What nobody else has found; modules of a package are the package's."""
+        return None if path else PathFinder.find_spec(name, self.places)
+
+
 def load(target):
     """The class that FILE.py:Class names."""
     path, _, name = target.partition(".py")
     path = os.path.abspath(path + ".py")
-    sys.path.insert(0, os.path.dirname(path))
-    spec = importlib.util.spec_from_file_location(os.path.basename(path)[:-3], path)
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [place for place in sys.path if os.path.abspath(place) != here]
+    sys.meta_path.append(Beside([os.path.dirname(path), here]))
+    own = "subject_" + os.path.basename(path)[:-3]
+    spec = importlib.util.spec_from_file_location(own, path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

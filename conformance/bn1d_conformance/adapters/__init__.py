@@ -21,11 +21,12 @@ def adapt(value: Any, request: Request) -> Subject:
     for a subject that does not use it.
 
     Raises:
-        TargetError: if nothing fits.
+        TargetError: if nothing fits, or the device is not there.
     """
     if hasattr(value, "build") and hasattr(value, "capabilities"):
         subject: Subject = value(request) if isinstance(value, type) else value
         return subject
+    _require_device(request)
     if _is_torch_module(value):
         from bn1d_conformance.adapters.torch_module import TorchModule  # noqa: PLC0415
 
@@ -76,6 +77,22 @@ def _function(value: Any, request: Request) -> Subject:
             "Name a class, or a function such as f(x, running_mean, running_var, weight, bias).",
         )
     return Function(value, request)
+
+
+def _require_device(request: Request) -> None:
+    """Refuse a device on which no tensor can be made, rather than blame the subject for it."""
+    if request.device == "cpu":
+        return
+    torch = sys.modules.get("torch")
+    if torch is None:
+        hint = "Only what uses torch, or is a worker, can be asked for another."
+        raise TargetError(f"{request.target} computes on the CPU.", hint)
+    try:
+        torch.empty(1, device=request.device)
+    except Exception as error:  # noqa: BLE001 - torch raises several kinds
+        why = str(error).strip().partition("\n")[0].rstrip(".")
+        hint = "Leave out --device to judge on the CPU."
+        raise TargetError(f"There is no device {request.device!r} here: {why}.", hint) from None
 
 
 def _is_torch_module(value: Any) -> bool:

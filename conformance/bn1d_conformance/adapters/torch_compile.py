@@ -51,8 +51,11 @@ class Compiled(Wrapped):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        """With momentum=None it is the eager layer that answers (pytorch #194504)."""
-        return super().capabilities - {"cumulative"}
+        """What is compiled is not compiled or exported once more.
+
+        With momentum=None it is the eager layer that answers (pytorch #194504).
+        """
+        return super().capabilities - {"cumulative", "compile", "export"}
 
     def wrap(self, module: torch.nn.Module) -> CompiledLayer:
         """A layer of a compiled module."""

@@ -7,6 +7,7 @@ has one for each mode, as somebody has who saves both, recorded from small examp
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: What a graph is not: it has no registries to assign to, and no constructor.
 LACKING = frozenset(["torch-module", "pickle", "dtype-option"])
+#: PyTorch records one graph at a time: what it is doing stands in stacks of the process.
+RECORDING = threading.Lock()
 ROWS, LENGTH = 4, 5  # of an example; neither is a size that PyTorch specialises on (0 and 1)
 
 
@@ -52,8 +55,9 @@ class GraphLayer(TorchLayer):
     def call(self, x: torch.Tensor) -> Any:
         """Pass `x` through the graph of this mode, rank and format."""
         key = (self.module.training, x.dim() == 3, x.dtype)
-        if key not in self.graphs:
-            self.graphs[key] = self.record(self._example(x))
+        with RECORDING:
+            if key not in self.graphs:
+                self.graphs[key] = self.record(self._example(x))
         return self.graphs[key](x)
 
     def _example(self, x: torch.Tensor) -> torch.Tensor:

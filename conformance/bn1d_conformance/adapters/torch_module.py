@@ -72,6 +72,12 @@ class TorchModule:
         root = sys.modules.get(cls.__module__.partition(".")[0])
         self.version = str(getattr(root, "__version__", f"torch {torch.__version__}"))
 
+    @property
+    def device_name(self) -> str:
+        """What an accelerator calls itself; "" for a CPU."""
+        is_cuda = torch.device(self.request.device).type == "cuda"
+        return torch.cuda.get_device_name(self.request.device) if is_cuda else ""
+
     @functools.cached_property
     def capabilities(self) -> frozenset[str]:
         """A drop-in module promises all that a keyword of its constructor does not decline."""

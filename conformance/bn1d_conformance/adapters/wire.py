@@ -54,7 +54,8 @@ class WireSubject:
         hello = self._greet()
         self.capabilities = frozenset(hello.capabilities)
         self.names: Mapping[str, str | None] = _names(hello)
-        self.dialect: Mapping[str, str] = hello.dialect or {}
+        own = {"names": "own"} if _has_own_names(hello) else {}
+        self.dialect: Mapping[str, str] = {**own, **(hello.dialect or {})}
         self.name, self.version = hello.name, hello.version
         self.language, self.homepage = hello.language, hello.homepage or ""
         self.device_name = hello.device or ""
@@ -264,6 +265,11 @@ def session_of(request: Request) -> Session:
     if not session.words:
         raise TargetError("--worker is empty.", "Give the command that starts the worker.")
     return session
+
+
+def _has_own_names(hello: Hello) -> bool:
+    """Whether it says of any tensor that it calls it otherwise: that is a convention."""
+    return any(role != name for role, name in (hello.names or {}).items())
 
 
 def _names(hello: Hello) -> dict[str, str | None]:

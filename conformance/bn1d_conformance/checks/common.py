@@ -15,7 +15,7 @@ from bn1d_conformance.subject import Config, State, SubjectError
 from bn1d_conformance.trial import Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Expected
@@ -187,16 +187,14 @@ def _probe_root(trial: Trial) -> bool:
     return equal(y, x * np.array([1, 0.5], dtype))
 
 
-def named(trial: Trial, ident: str, roles: Sequence[str]) -> None:
-    """Each tensor has PyTorch's name; or one of its own, where the subject declares that."""
-    own = [trial.subject.names.get(role) for role in roles]
-    excused = own != list(roles) and trial.excused(ident, "names", lambda _: all(own))
-    for role, name in zip(roles, own, strict=True):
-        trial.expect(ident, excused or name == role, f"The {role} is called {name}.")
+def expect_name(trial: Trial, ident: str, role: str) -> None:
+    """Pass if a tensor has PyTorch's name, or one of its own that the subject has declared."""
+    name = trial.subject.names.get(role)
+    ok = name == role or (bool(name) and trial.excused(ident, "names", "own".__eq__))
+    trial.expect(ident, ok, f"The {role} is called {name}.")
 
 
-def ordered(trial: Trial, ident: str, what: str, roles: Sequence[str], order: list[str]) -> None:
-    """A module has its tensors in PyTorch's order; under names of its own, where declared."""
-    own = [trial.subject.names.get(role) for role in roles]
-    ok = order == list(roles) or trial.excused(ident, "names", lambda _: order == own)
-    trial.expect(ident, ok, f"The {what} are {order}.")
+def names_of(trial: Trial, *roles: str) -> list[str]:
+    """What the tensors are to be called: as PyTorch has it, or as the subject has declared."""
+    own = trial.subject.names if trial.memory.dialect.get("names") == "own" else {}
+    return [own.get(role) or role for role in roles]

@@ -11,8 +11,9 @@ from bn1d_conformance.numbers import ulp
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Answer
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array, State
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 def tensor(trial: Trial, layer: Guard, values: Array) -> Any:
@@ -44,6 +45,13 @@ def name_of(layer: Guard, role: str) -> str:
     """What the module calls a role."""
     inner: Any = layer.layer
     return str(inner.names[role])
+
+
+def path_of(layer: Guard, role: str) -> str:
+    """Where the tensor of a role is registered: its name, below whatever wraps the layer."""
+    named = (*layer.module.named_parameters(), *layer.module.named_buffers())
+    paths: dict[int, str] = {id(value): path for path, value in named}
+    return paths.get(id(own(layer, role)), name_of(layer, role))
 
 
 def judge_pass(

@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance.checks.common import drawn, named, ordered, requirement, same, unchanged
+from bn1d_conformance.checks.common import (
+    drawn,
+    expect_name,
+    names_of,
+    requirement,
+    same,
+    unchanged,
+)
 from bn1d_conformance.checks.test_param import registered_none
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import COUNTER, ROLES, Config, State
 
 if TYPE_CHECKING:
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 NAMES = ("running_mean", "running_var", COUNTER)
 KEYS = ["weight", "bias", *NAMES]
@@ -39,10 +47,11 @@ def test_names(trial: Trial) -> None:
     """running_mean, running_var, num_batches_tracked, in this order."""
     with trial.case("names"):
         layer = trial.build_default(3)
-        named(trial, "BUF-2", NAMES[:2])
+        for role in NAMES[:2]:
+            expect_name(trial, "BUF-2", role)
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_buffers()]
-            ordered(trial, "BUF-2", "buffers", NAMES, order)
+            trial.expect("BUF-2", order == names_of(trial, *NAMES), f"The buffers are {order}.")
 
 
 def _starts(trial: Trial, ident: str, role: str, value: float) -> None:

@@ -13,14 +13,15 @@ import pytest
 
 from bn1d_conformance.checks.common import MODES, drawn, requirement, unless_refused
 from bn1d_conformance.checks.modules import judge_pass, own, tensor, those
+from bn1d_conformance.guard import guarded
 from bn1d_conformance.subject import COUNTER, ROLES, State, SubjectError
-from bn1d_conformance.trial import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 OPTIONS = pytest.mark.parametrize(
     "options",
@@ -122,8 +123,9 @@ def _compiling(trial: Trial, backend: str) -> Iterator[None]:
 
 def _compiled(trial: Trial, case: Case, backend: str) -> Guard:
     """A layer that compiles at its first call."""
-    module = trial.build(case.config).module
-    return trial.adopt(trial.torch.compile(module, backend=backend), case.config)
+    layer = trial.build(case.config)
+    compiled = partial(trial.torch.compile, backend=backend)
+    return trial.adopt(layer.call("torch.compile", compiled, layer.module), case.config)
 
 
 @requirement("COMP-25")

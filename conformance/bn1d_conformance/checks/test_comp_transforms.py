@@ -19,16 +19,17 @@ from bn1d_conformance.checks.common import (
 from bn1d_conformance.checks.modules import (
     array,
     judge_tracking,
-    name_of,
     own,
+    path_of,
     tensor,
     those,
 )
 from bn1d_conformance.subject import COUNTER, ROLES, Gradients, State
 
 if TYPE_CHECKING:
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 @requirement("COMP-14")
@@ -47,7 +48,7 @@ def test_functional_training(trial: Trial) -> None:
         trial.compare("COMP-14", array(y), trial.expected(case).y, case)
         judge_tracking(trial, "COMP-14", _read(layer, given), case)
         layer.call("backward", y.backward, tensor(trial, layer, case.dy))
-        learned = (given[name_of(layer, role)].grad for role in ROLES[:2])
+        learned = (given[path_of(layer, role)].grad for role in ROLES[:2])
         got = Gradients(*map(array, (x.grad, *learned)))
         judge_gradients(trial, "COMP-14", got, trial.expected(case))
         _untouched(trial, "COMP-14", before, layer)
@@ -55,18 +56,18 @@ def test_functional_training(trial: Trial) -> None:
 
 def _given(trial: Trial, layer: Guard, state: State) -> dict[str, Any]:
     """New tensors of a state, by the module's names; weight and bias want gradients."""
-    given = {name_of(layer, r): tensor(trial, layer, getattr(state, r)) for r in ROLES}
+    given = {path_of(layer, r): tensor(trial, layer, getattr(state, r)) for r in ROLES}
     for role in ROLES[:2]:
-        given[name_of(layer, role)].requires_grad_()
+        given[path_of(layer, role)].requires_grad_()
     for role in those(layer, COUNTER):
-        given[name_of(layer, role)] = own(layer, role).detach() * 0 + state.num_batches_tracked
+        given[path_of(layer, role)] = own(layer, role).detach() * 0 + state.num_batches_tracked
     return given
 
 
 def _read(layer: Guard, given: dict[str, Any], member: Any = ...) -> State:
     """The state that given tensors hold; of stacked ones, a member's."""
-    values = {r: array(given[name_of(layer, r)][member]) for r in ROLES}
-    count = [int(given[name_of(layer, r)][member]) for r in those(layer, COUNTER)]
+    values = {r: array(given[path_of(layer, r)][member]) for r in ROLES}
+    count = [int(given[path_of(layer, r)][member]) for r in those(layer, COUNTER)]
     return State(**values, num_batches_tracked=count[0] if count else None)
 
 
@@ -169,7 +170,7 @@ def test_forward_mode_of_parameters(trial: Trial, role: str, training: bool) -> 
                 "forward with a dual parameter",
                 functional_call,
                 layer.module,
-                {name_of(layer, role): given},
+                {path_of(layer, role): given},
                 (tensor(trial, layer, case.x),),
             )
             tangent = array(forward_ad.unpack_dual(y).tangent)

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array, State
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 CALLS, WINDOWS = 50, 4  # 200 calls, after as many as a window to warm up
 STEPS = 5  # of each thread

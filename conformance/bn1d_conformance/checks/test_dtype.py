@@ -17,8 +17,9 @@ from bn1d_conformance.subject import COUNTER, ROLES, Config, State, SubjectError
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 HALF = ("fp16", "bf16")
 
@@ -137,7 +138,7 @@ def test_counting(trial: Trial, count: int, fmt: str) -> None:
     """Beyond the whole numbers of bfloat16 and half, and beyond the range of half."""
     base = converted(drawn(trial, "counting", 6, 3, fmt=fmt, momentum=None, offset=0), fmt)
     # The variance stays in range: a sound layer may round it to half before it is averaged.
-    spread = 6000 if fmt == "bf16" else 20
+    spread = 6000 if fmt == "bf16" else 100
     far = (base.x.astype(np.float64) * spread + 16_000).astype(DTYPES[fmt])
     state = replace(base.state, num_batches_tracked=count)
     case = replace(base, id=f"{base.id}/{count}", x=far, state=state)
@@ -176,7 +177,7 @@ def _kept(trial: Trial, layer: Guard, fmt: str, after: str) -> None:
 )
 def test_formats(trial: Trial, fmt: str, params: str, training: bool) -> None:
     """What comes out, and what stays, in each format that the layer takes."""
-    trial.require("statistics", "weights", *(["torch-module"] if params in HALF else []))
+    trial.require("statistics", "weights", fmt, *(["torch-module"] if params in HALF else []))
     case = drawn(trial, "formats", 6, 3, fmt=fmt, training=training)
     case = converted(case, params) if params in HALF else case
     with trial.case(case):

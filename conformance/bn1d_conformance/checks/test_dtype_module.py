@@ -15,7 +15,8 @@ from bn1d_conformance.subject import ROLES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 TORCH = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32", "fp64": "float64"}
 STRIDES: dict[str, Callable[[Any], Any]] = {

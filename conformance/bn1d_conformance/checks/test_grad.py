@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 NO_SECOND = "the backward pass can't be differentiated"
 

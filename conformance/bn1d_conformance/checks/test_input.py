@@ -14,8 +14,9 @@ from bn1d_conformance.numbers import format_of, ulp
 from bn1d_conformance.subject import Config, State, SubjectError
 
 if TYPE_CHECKING:
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 def _zeros(trial: Trial, *size: int) -> Array:

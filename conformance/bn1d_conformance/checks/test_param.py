@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance.checks.common import drawn, named, ordered, requirement, same
+from bn1d_conformance.checks.common import drawn, expect_name, names_of, requirement, same
 from bn1d_conformance.numbers import DTYPES, format_of
 from bn1d_conformance.subject import ROLES, Config, State
 
@@ -129,10 +129,12 @@ def test_names(trial: Trial) -> None:
     """Weight and bias, in this order."""
     with trial.case("names"):
         layer = trial.build_default(3)
-        named(trial, "PARAM-8", ("weight", "bias"))
+        for role in ("weight", "bias"):
+            expect_name(trial, "PARAM-8", role)
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_parameters()]
-            ordered(trial, "PARAM-8", "parameters", ("weight", "bias"), order)
+            ok = order == names_of(trial, "weight", "bias")
+            trial.expect("PARAM-8", ok, f"The parameters are {order}.")
 
 
 @requirement("PARAM-9")

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bn1d_conformance.cases import Case
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 CALLS = {"quick": 30, "full": 120, "deep": 400}
 SHAPES = {"quick": 3, "full": 8, "deep": 24}

@@ -15,8 +15,9 @@ from bn1d_conformance.checks.test_buf import KEYS, saved
 from bn1d_conformance.subject import COUNTER, ROLES, Config, SubjectError
 
 if TYPE_CHECKING:
+    from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import State
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.trial import Trial
 
 
 @requirement("STATE-1")

@@ -18,7 +18,8 @@ from bn1d_conformance.subject import COUNTER, ROLES, Config, State
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 OPTIONS = pytest.mark.parametrize(
     "options",

@@ -23,7 +23,8 @@ from bn1d_conformance.subject import State
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.trial import Guard, Trial
+    from bn1d_conformance.guard import Guard
+    from bn1d_conformance.trial import Trial
 
 BOTH = ("running_mean", "running_var")
 

@@ -128,14 +128,13 @@ def test_channels_are_independent(trial: Trial, poison: float, size: tuple[int, 
     x, dy = clean.x.copy(), clean.dy.copy()
     x[0, 2] = poison
     spoiled = replace(clean, id=f"{clean.id}/{poison}", x=x)
-    others = [0, 1, 3, 4]
     with trial.case(spoiled, "TRAIN-8"):
         a, b = trial.step(clean), trial.step(spoiled)
-        _same(trial, "TRAIN-8", "y", a.y[:, others], b.y[:, others])
+        _same(trial, "TRAIN-8", "y", a.y, b.y)
         for name in ("running_mean", "running_var") if trial.has("statistics") else ():
-            before, after = getattr(a.state, name), getattr(b.state, name)
-            _same(trial, "STATS-13", name, before[others], after[others])
-            if not np.isfinite(poison):
+            after = getattr(b.state, name)
+            _same(trial, "STATS-13", name, getattr(a.state, name), after)
+            if after is not None and not np.isfinite(poison):
                 trial.expect(
                     "STATS-13",
                     not np.isfinite(float(after[2])),
@@ -146,15 +145,20 @@ def test_channels_are_independent(trial: Trial, poison: float, size: tuple[int, 
         bad = replace(clean, id=f"{clean.id}/dy/{poison}", dy=dy)
         with trial.case(bad, "GRAD-16"):
             first, second = trial.step(clean).gradients, trial.step(bad).gradients
-            _same(trial, "GRAD-16", "dx", first.x[:, others], second.x[:, others])  # type: ignore[index]
+            _same(trial, "GRAD-16", "dx", first.x, second.x)
             if trial.has("param-grad"):
                 for name in ("weight", "bias"):
-                    pair = (getattr(g, name)[others] for g in (first, second))
+                    pair = (getattr(g, name) for g in (first, second))
                     _same(trial, "GRAD-16", f"d{name}", *pair)
 
 
-def _same(trial: Trial, ident: str, what: str, a: Array, b: Array) -> None:
-    trial.expect(ident, equal(a, b), f"{what} of other channels changes with channel 2.")
+def _same(trial: Trial, ident: str, what: str, a: Array | None, b: Array | None) -> None:
+    """Pass if nothing but channel 2 differs; the channels are axis 1, or the only one."""
+    if a is None or b is None:
+        trial.fail(ident, f"There is no {what}.")
+        return
+    rest = (np.delete(v, 2, axis=min(1, v.ndim - 1)) for v in (a, b))
+    trial.expect(ident, equal(*rest), f"{what} of other channels changes with channel 2.")
 
 
 @families("A7-constant", FORMATS, d2=("TRAIN-9",), d3=("TRAIN-9",))

@@ -73,7 +73,7 @@ class WantsAParameter(nn.BatchNorm1d):
 
 
 @mutant("COMP-8", says="the hook has run 0 times")
-class CallsItsForward(nn.BatchNorm1d):
+class CallsItsOwnForward(nn.BatchNorm1d):
     """A call is the forward pass, and no hook is asked."""
 
     def __call__(self, x):

@@ -49,7 +49,16 @@ class Layer:
         """Construct, and convert; every option goes by PyTorch's own name."""
         given = {k: v for k, v in config.items() if k in OPTIONS and k != "dtype"}
         dtype = getattr(torch, config.get("dtype", "float32"))
-        self.module = torch.nn.BatchNorm1d(**given).to(self.device, dtype)
+        self.called = self.construct(**given).to(self.device, dtype)
+        self.module = self.holder()
+
+    def construct(self, **options):
+        """Return the module that is called."""
+        return torch.nn.BatchNorm1d(**options)
+
+    def holder(self):
+        """Return the module that has the tensors."""
+        return self.called
 
     def put(self, array):
         """An array as a tensor where the layer is."""
@@ -71,12 +80,12 @@ class Layer:
 
     def forward(self, x, training, grad):
         """Call the module."""
-        self.module.train(training)
-        self.module.zero_grad()
+        self.called.train(training)
+        self.called.zero_grad()
         self.x = self.put(x)
         if grad:
             self.x.requires_grad_()
-        self.y = self.module(self.x)
+        self.y = self.called(self.x)
         return self.get(self.y)
 
     def backward(self, dy):

@@ -1,0 +1,123 @@
+"""The page of the published results: subjects by verdict, then what each passes by area."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from bn1d_conformance.markup import TONES, code, flat, link, literal, number, table, verdict_badge
+from bn1d_conformance.unavailable import is_absent, sentence
+from bn1d_reference import spec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from bn1d_reference.spec import Area
+
+    Result = Mapping[str, Any]
+    Published = Mapping[str, Result]  # by the name of the file, without its suffix
+
+SPEC = "../spec/"
+OPEN = ("not-applicable", "not-run", "error")
+HEAD = ("Subject", "", "Version", "Diverge", "Deviate", "Expected", "Not covered", "Pass", "Grade")
+#: Headings by the verdict of a file, in the order of the page.
+GROUPS = {
+    "conforms": "Conform",
+    "diverges": "Diverge",
+    "incomplete": "Not judged to an end",
+    "no-result": "No result",
+}
+
+
+def index(published: Published) -> str:
+    """Return the page."""
+    parts = [_group(verdict, published) for verdict in GROUPS]
+    groups = "\n\n".join(filter(None, parts))
+    return f"""# Published results
+
+One page for each published results file, drawn from it: what was judged, with which versions, on
+which machine; every requirement with its verdict; and what is wrong, if something is.
+
+{groups}
+
+## By area {{ #by-area }}
+
+How many requirements pass, of those that apply to what the subject can do.
+
+{_matrix({k: v for k, v in published.items() if not is_absent(v)})}
+
+A requirement deviates where the subject does otherwise than PyTorch, as it documents.
+Expected are failures that an [expectations file](../judge.md#in-ci) declares, with the reason of
+each on the subject's page; a subject without any other conforms.
+Not covered are those that need what it cannot do.
+
+[Judge yours](../judge.md) the same way.
+"""
+
+
+def _group(verdict: str, published: Published) -> str:
+    """The subjects of one verdict."""
+    found = {name: result for name, result in published.items() if result["verdict"] == verdict}
+    if not found:
+        return ""
+    head = f"## {GROUPS[verdict]} {{ #{verdict} }}\n\n"
+    if verdict == "no-result":
+        rows = [[linked(name), absence(result)] for name, result in found.items()]
+        return head + table(["Subject", "Why"], rows)
+    causes = ["Likeliest causes"] if verdict == "diverges" else []
+    rows = [_row(name, result) + [_causes(result)] * len(causes) for name, result in found.items()]
+    return head + table([*HEAD, *causes], rows, "   rrrrr")
+
+
+def _row(name: str, result: Result) -> list[str]:
+    subject = result["subject"]
+    own = literal(subject["name"]) if result["options"].get("worker") else ""
+    return [
+        linked(name, result),
+        own,
+        literal(subject["version"]),
+        *map(number, sums(result)),
+        number(result["counts"]["pass"]),
+        flat(result["accuracy"]["grade"]),
+    ]
+
+
+def _causes(result: Result) -> str:
+    return ", ".join(link(str(row["requirement"]), SPEC) for row in result["diagnoses"][:4])
+
+
+def linked(name: str, result: Result | None = None, folder: str = "", ident: str = "") -> str:
+    """Return a link to a subject's page, and there to a requirement that it was judged by."""
+    anchor = f"#{ident.lower()}" if result and ident in result["requirements"] else ""
+    return f"[{code(name)}]({folder}{name}.md{anchor})"
+
+
+def absence(result: Result) -> str:
+    """Return why there is no result, and the day of the last one: never a number that is none."""
+    return f"{verdict_badge('no result')} {literal(sentence(result).removeprefix('no result: '))}"
+
+
+def sums(result: Result) -> tuple[int, int, int, int]:
+    """How many requirements diverge, deviate, fail as declared, and were not judged to an end."""
+    verdicts = Counter(str(row["verdict"]) for row in result["requirements"].values())
+    diverging = sum(n for verdict, n in verdicts.items() if TONES.get(verdict) == "bad")
+    uncovered = sum(verdicts[verdict] for verdict in OPEN)
+    return diverging, verdicts["deviates"], verdicts["expected-fail"], uncovered
+
+
+def _matrix(judged: Published) -> str:
+    areas = spec.areas()
+    rows = [
+        [linked(name, result), *(_share(area, result) for area in areas)]
+        for name, result in judged.items()
+    ]
+    head = [f"[{area.name}]({SPEC}{area.name.lower()}.md)" for area in areas]
+    return table(["Subject", *head], rows, " " + "r" * len(areas))
+
+
+def _share(area: Area, result: Result) -> str:
+    """Passes of what applies, as 7/9; nothing where nothing does."""
+    found = [result["requirements"].get(r.id, {"verdict": "not-run"}) for r in area.requirements]
+    verdicts = Counter(str(row["verdict"]) for row in found)
+    applies = verdicts.total() - verdicts["not-applicable"] - verdicts["not-run"]
+    return f"{verdicts['pass']}/{applies}" if applies else ""
