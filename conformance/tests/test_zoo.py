@@ -90,6 +90,14 @@ def test_benign_variant_conforms(target):
     assert not result["errors"]
 
 
+@pytest.mark.parametrize("target", BENIGN)
+def test_benign_variant_conforms_in_full_where_numbers_are_judged(target):
+    result = here(f"{ZOO}/{target}", "NUM or GRAD or DTYPE or TRAIN", "full")
+    failing = {i: r for i, r in result["requirements"].items() if r["verdict"] in FAILING}
+    assert not failing
+    assert not result["errors"]
+
+
 @pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.made.__name__)
 def test_a_gap_is_open(gap):
     result = here(f"{ZOO}/{gap.target}")

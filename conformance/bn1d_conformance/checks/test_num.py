@@ -66,7 +66,7 @@ def _cube_fits(case: Case) -> bool:
 def test_eps_is_as_given(trial: Trial, family: str, fmt: str, rank: int) -> None:
     """Variances of the size of eps, in the batch and in the buffers."""
     for base in cases_of(trial, family, fmt, rank):
-        judge_all(trial, "NUM-3", base)
+        judge_all(trial, "NUM-3", base, gradients=_cube_fits(base))
         if trial.has("eval", "statistics"):
             values = np.array([0.0, 0.25, 1.0, 4.0]) * base.config.eps
             variance = values.astype(DTYPES[base.config.format])
