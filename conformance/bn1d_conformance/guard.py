@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from bn1d_conformance import clock, program
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.subject import Array, Config, Gradients, Layer, State
     from bn1d_conformance.trial import Memory
 
+FOLDERS = re.compile(r'(?<=File ")[^"]*[/\\]')  # of a traceback that an error quotes
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -96,9 +98,9 @@ def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line, also where its own words can't be had."""
+    """An exception in one line, without anybody's folders, also where it can't say a word."""
     try:
-        text = " ".join(str(error).split())[:300]
+        text = FOLDERS.sub("", " ".join(str(error).split()))[:300]
     except BaseException:  # noqa: BLE001 - a subject's exception may do anything
         text = ""
     return f"raises {type(error).__name__}: {text}" if text else f"raises {type(error).__name__}"

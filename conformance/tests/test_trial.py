@@ -166,6 +166,11 @@ def test_an_exception_is_one_line(error, said):
     assert len(describe(error)) < 340
 
 
+def test_an_error_is_told_without_anybodys_folders():
+    error = RuntimeError('Traceback: File "/home/somebody/lib/layer.py", line 3, in forward')
+    assert describe(error) == 'raises RuntimeError: Traceback: File "layer.py", line 3, in forward'
+
+
 # Inputs and answers
 
 
