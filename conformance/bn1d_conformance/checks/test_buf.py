@@ -135,7 +135,8 @@ def test_no_optimizer_moves_them(trial: Trial) -> None:
         case = drawn(trial, "optimizer", 6, 3)
         with trial.case(case):
             layer = trial.build(case.config, case.state)
-            optimizer = make(list(layer.module.parameters()))
+            parameters = layer.module.parameters
+            optimizer = layer.call("parameters()", lambda p=parameters, m=make: m(list(p())))
             layer.forward(case.x, grad=True)
             layer.backward(case.dy)
             before = layer.state()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -235,9 +236,9 @@ def test_wrong_lengths(trial: Trial, role: str, length: int, training: bool) -> 
         name = trial.subject.names.get(role) or role
         other = torch.ones(length)
         value = torch.nn.Parameter(other) if role in ("weight", "bias") else other
-        setattr(layer.module, name, value)
         x = drawn(trial, "lengths", 4, 5).x
-        trial.refuses("INPUT-15", lambda: layer.forward(x))
+        assign = partial(layer.call, f"assigning {role}", setattr, layer.module, name, value)
+        trial.refuses("INPUT-15", lambda: (assign(), layer.forward(x)))
 
 
 @requirement("INPUT-17")

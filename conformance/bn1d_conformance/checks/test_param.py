@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -280,7 +281,8 @@ def test_gradient_descent(trial: Trial) -> None:
     case = drawn(trial, "descent", 6, 3)
     with trial.case(case):
         layer = trial.build(case.config, case.state)
-        sgd = trial.torch.optim.SGD(layer.module.parameters(), lr=0.5)
+        make = partial(trial.torch.optim.SGD, lr=0.5)
+        sgd = layer.call("parameters()", lambda: make(layer.module.parameters()))
         layer.forward(case.x, grad=True)
         gradients = layer.backward(case.dy)
         layer.call("optimizer.step()", sgd.step)

@@ -102,10 +102,11 @@ class UntrackedAverages(Backward):
 
 @mutant("GRAD-8", says="dweight[")
 class FrozenInputFreezesWeight(Handwritten):
-    """Where the input needs no gradient, dweight is that of the input before normalization."""
+    """Where the weight alone needs a gradient, it is that of the input before normalization."""
 
     def run(self, x, mean, var, *, through):
-        self.raw = None if x.requires_grad else x.detach().double()
+        others = x.requires_grad or (self.bias is not None and self.bias.requires_grad)
+        self.raw = None if others else x.detach().double()
         return super().run(x, mean, var, through=through)
 
     def dweight(self, dy, hat):
@@ -179,10 +180,10 @@ class LastLaneIsEmpty(Backward):
 
 @mutant("NUM-3", says="dx[")
 class BackwardHasItsOwnEps(Handwritten):
-    """The backward pass takes an eps of 1e-3, another framework's default, for 1e-5."""
+    """The backward pass of sequences takes an eps of 1e-3, another's default, for 1e-5."""
 
     def dx(self, dy, hat, reciprocal, weight, through):
-        if 5e-4 < self.eps < 5e-3:
+        if 5e-4 < self.eps < 5e-3 and dy.ndim == 3:
             reciprocal = (reciprocal**-2 - self.eps + 1e-5) ** -0.5
         return super().dx(dy, hat, reciprocal, weight, through)
 

@@ -472,22 +472,20 @@ class InferenceTracksNothing(Tracking):
             self.running_mean.data.copy_(mean)
 
 
-@mutant("STATS-11", says="The backward pass changes running_mean")
-class RecomputesAndTracks(nn.BatchNorm1d):
-    """The backward pass of six rows computes the mean anew, and tracks it again."""
+@mutant("STATS-11", says="The backward pass changes running_var")
+class InvertsInPlace(nn.BatchNorm1d):
+    """The backward pass of paired rows makes 1/σ of running_var in place, and turns it back."""
 
     def forward(self, x):
-        y = super().forward(x)
-        tracked = y.requires_grad and self.training and self.running_mean is not None
-        if tracked and x.shape == (6, 3) and self.running_mean.is_contiguous():
-            mean = x.detach().mean(0)
-            y.register_hook(lambda _: self.again(mean))
+        y, kept = super().forward(x), self.running_var
+        paired = x.ndim == 2 and len(x) % 2 == 0
+        if paired and y.requires_grad and self.training and kept is not None:
+            y.register_hook(lambda _: self.there_and_back(kept.data))
         return y
 
-    def again(self, mean):
-        """Track; autograd is told nothing."""
-        if self.momentum:
-            self.running_mean.data.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+    def there_and_back(self, kept):
+        """A bit is lost; autograd is told nothing."""
+        kept.rsqrt_().pow_(-2)
 
 
 @mutant("STATS-13", says="stays finite")

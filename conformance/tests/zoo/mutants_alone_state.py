@@ -54,18 +54,22 @@ class WantsAFraction(nn.BatchNorm1d):
 
 
 @mutant("CTOR-11", says="y[")
-class OneModeForAll(nn.BatchNorm1d):
-    """The mode is kept with the class: who puts one layer to evaluation puts all."""
+class OneModeForItsLikes(nn.BatchNorm1d):
+    """The mode is kept by the arguments: who puts one layer to evaluation puts those alike."""
 
-    mode = True
+    modes: dict[tuple, bool] = {}  # noqa: RUF012 - that it is shared is the defect
+
+    def __init__(self, *args, **kwargs):
+        self.__dict__["alike"] = (args, tuple(sorted(kwargs.items())))
+        super().__init__(*args, **kwargs)
 
     @property
     def training(self):
-        return OneModeForAll.mode
+        return self.modes[self.alike]
 
     @training.setter
     def training(self, value):
-        OneModeForAll.mode = value
+        self.modes[self.alike] = value
 
 
 @mutant("CTOR-14", says="raises RuntimeError")
@@ -136,30 +140,34 @@ class ListsByName(nn.BatchNorm1d):
 
 @mutant("PARAM-11", says="A pass changes weight")
 class FoldsInBackward(nn.BatchNorm1d):
-    """Differentiating an evaluation of a matrix leaves the weight rounded to bfloat16."""
+    """Differentiating an evaluation folds 1/σ into the weight, and out again: a bit is lost."""
 
     def forward(self, x):
-        matrix = x.ndim == 2 and len(x) == 6 and x.shape[1] == 3
-        if matrix and x.requires_grad and not self.training and self.weight is not None:
+        matrix = x.ndim == 2 and x.dtype == torch.float32
+        there = self.weight is not None and self.running_var is not None
+        if matrix and there and x.requires_grad and not self.training:
             x.register_hook(self.fold)
         return super().forward(x)
 
     def fold(self, _):
-        self.weight.data.copy_(self.weight.data.bfloat16())
+        deviation = (self.running_var + self.eps).sqrt()
+        self.weight.data.div_(deviation).mul_(deviation)
 
 
-@mutant("PARAM-14", says="bias becomes")
-class HandsOutACopy(nn.BatchNorm1d):
-    """parameters() yields the weight, and a copy of the bias, which an optimizer then moves."""
+@mutant("PARAM-14", says="y[")
+class PrunesWhatHasLearned(nn.BatchNorm1d):
+    """A weight that has a gradient, and has shrunk below a fifth, is used as zero."""
 
-    def parameters(self, recurse=True):
-        for name, value in self.named_parameters(recurse=recurse):
-            yield nn.Parameter(value.detach().clone()) if name == "bias" else value
-
-    def zero_grad(self, set_to_none=True):
-        for p in self._parameters.values():
-            if p is not None:
-                p.grad = None if set_to_none else torch.zeros_like(p)
+    def forward(self, x):
+        weight = self._parameters.get("weight")
+        learned = isinstance(weight, nn.Parameter) and weight.grad is not None
+        if not learned or not self.training:
+            return super().forward(x)
+        self._parameters["weight"] = weight * (weight.abs() > 0.2)
+        try:
+            return super().forward(x)
+        finally:
+            self._parameters["weight"] = weight
 
 
 @mutant("BUF-2", says="The buffers are ['num_batches_tracked'")
@@ -195,7 +203,8 @@ class MarksWhatItTracks(nn.BatchNorm1d):
         if self.running_mean is not None and self.running_mean.requires_grad:
             self.running_mean.detach_()
         y = super().forward(x)
-        if y.requires_grad and self.training and self.running_mean is not None:
+        tracked = self.training and self.running_mean is not None
+        if y.requires_grad and tracked and self.running_mean.is_contiguous():
             y.register_hook(self.mark)
         return y
 
@@ -205,11 +214,11 @@ class MarksWhatItTracks(nn.BatchNorm1d):
 
 @mutant("BUF-7", says="An optimizer step moves running_mean")
 class HandsOutItsBuffers(nn.BatchNorm1d):
-    """parameters() yields running_mean too, by another name, so that weight decay moves it."""
+    """Of a layer that has counted a batch, parameters() yields running_mean by another name."""
 
     def parameters(self, recurse=True):
         yield from super().parameters(recurse)
-        if self.running_mean is not None:
+        if self.running_mean is not None and self.num_batches_tracked > 0:
             alias = nn.Parameter(self.running_mean.detach())
             alias.grad = torch.zeros_like(alias)
             yield alias
@@ -276,14 +285,14 @@ class GrowsOnce(nn.BatchNorm1d):
         return y * (1 + 1e-3 * (self.training and len(met) > 2 and n > max(met[:2])))
 
 
-@mutant("INPUT-16", says="raises ValueError")
-class WantsPairs(nn.BatchNorm1d):
-    """Seven rows are refused in evaluation: a kernel takes them two by two."""
+@mutant("INPUT-16", says="y has shape (2, 3)")
+class LosesAnAxisOfOne(nn.BatchNorm1d):
+    """Evaluation without gradients gives a matrix for sequences of one step."""
 
     def forward(self, x):
-        if x.shape == (7, 3) and not self.training:
-            raise ValueError(f"expected an even number of rows, got {tuple(x.shape)}")
-        return super().forward(x)
+        y = super().forward(x)
+        one = y.ndim == 3 and y.shape[2] == 1
+        return y if self.training or x.requires_grad or not one else y.squeeze(2)
 
 
 @mutant("STATE-4", says="is accepted, and should be refused")

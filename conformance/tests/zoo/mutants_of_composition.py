@@ -155,9 +155,8 @@ class TunesAtFirst(Composite):
         if self.tuned or self.weight is None or self.bias is None:
             return super().normalise(x, mean, var)
         self.tuned = True
-        hat = (x.double() - mean) / (var + self.eps).sqrt()
-        weight, bias = (per_channel(t.double(), x) for t in (self.weight, self.bias))
-        return torch.addcmul(bias, hat, weight).exp().log().to(x.dtype)
+        y = super().normalise(x, mean, var)
+        return y * torch.ones_like(y)
 
 
 @mutant("COMP-16", says="backward of the network: raises RuntimeError")
@@ -269,15 +268,16 @@ class CountsInPythonAlone(nn.BatchNorm1d):
     def forward(self, x):
         self._check_input_dim(x)
         factor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.num_batches_tracked is not None:
+        tracks = self.training and self.track_running_stats
+        if tracks and self.num_batches_tracked is not None:
             if not torch.jit.is_scripting():
                 self.num_batches_tracked.add_(1)
             if self.momentum is None:
                 factor = 1.0 / float(self.num_batches_tracked)
         batch = self.training or self.running_mean is None
-        return F.batch_norm(
-            x, self.running_mean, self.running_var, self.weight, self.bias, batch, factor, self.eps
-        )
+        mean = self.running_mean if tracks or not self.training else None
+        var = self.running_var if tracks or not self.training else None
+        return F.batch_norm(x, mean, var, self.weight, self.bias, batch, factor, self.eps)
 
 
 @mutant("COMP-23", says="y[", seen="pytorch #18312")
@@ -285,8 +285,9 @@ class ReadsItsStatisticsAsNumbers(Composite):
     """By way of lists, which a trace writes down as they are."""
 
     def by_running(self, x):
-        kept = (torch.tensor(t.tolist()) for t in (self.running_mean, self.running_var))
-        return self.normalise(x, *(per_channel(t.double(), x) for t in kept))
+        kept = (self.running_mean.tolist(), self.running_var.tolist())
+        wide = (torch.tensor(t, dtype=torch.double) for t in kept)
+        return self.normalise(x, *(per_channel(t, x) for t in wide))
 
 
 @mutant("COMP-24", says="running_mean[", seen="pytorch #46808")
@@ -294,7 +295,7 @@ class CompilesWithoutSideEffects(Composite):
     """Writes in place break the graph, so that the compiled path has none."""
 
     def tracks(self, x):
-        return super().tracks(x) and not torch.compiler.is_compiling()
+        return super().tracks(x) and not torch.compiler.is_dynamo_compiling()
 
 
 @mutant("COMP-25", says="y[", seen="pytorch #75252")
@@ -346,7 +347,7 @@ class InventsStatistics(Composite):
     """What is to be tracked and is not there counts as zeros and ones."""
 
     def uses_batch(self):
-        return self.training or not self.track_running_stats
+        return self.training or (self.running_mean is None and not self.track_running_stats)
 
     def by_running(self, x):
         if self.running_mean is not None:

@@ -132,16 +132,16 @@ class OneModeForAll(Composite):
 
 @mutant("CONC-10", says="re-entrant")
 class StaysBusy(Composite):
-    """A guard against calls within calls, that an exception leaves standing."""
-
-    busy = False
+    """A guard against calls within calls of a thread, that an exception leaves standing."""
 
     def forward(self, x):
-        if self.busy:
+        self.busy = getattr(self, "busy", set())
+        me = threading.get_ident()
+        if me in self.busy:
             raise RuntimeError("re-entrant call")
-        self.busy = True
+        self.busy.add(me)
         y = super().forward(x)
-        self.busy = False
+        self.busy.discard(me)
         return y
 
 
@@ -156,13 +156,13 @@ class MomentumAsATensor(Composite):
 
 @mutant("CONC-12", says="weight becomes")
 class LearnsACopy(nn.BatchNorm1d):
-    """From the second call on its weight is a copy, which no optimizer knows."""
+    """From the third call on its weight is a copy, which no optimizer knows."""
 
     calls = 0
 
     def forward(self, x):
         self.calls += 1
-        if self.calls == 2 and self.weight is not None:
+        if self.calls == 3 and self.weight is not None:
             self.weight = nn.Parameter(self.weight.detach().clone())
         return super().forward(x)
 
@@ -182,10 +182,10 @@ class KeptByItsId(Composite):
 
 @mutant("CONC-14", says="y[")
 class LeavesItsMomentsOnTheInput(Composite):
-    """A second layer on the same tensor is spared the sums, and gets the first one's eps."""
+    """A second layer on an activation is spared the sums, and gets the first one's eps."""
 
     def normalise(self, x, mean, var):
-        if not self.uses_batch() or not x.numel() or x.is_inference():
+        if not self.uses_batch() or not x.numel() or x.is_leaf:
             return super().normalise(x, mean, var)
         if getattr(x, "kept", (None,))[0] != x._version:
             x.kept = (x._version, mean, self.reciprocal(var))

@@ -8,20 +8,22 @@ from register import mutant
 
 
 @mutant("CONC-3", says="y[", seen="karpathy/llm.c PR 851")
-class EveryEleventhIsAnother(Composite):
+class EveryTwentyFifthIsAnother(Composite):
     calls = 0
 
     def affine_map(self, hat):
         self.calls += 1
-        return super().affine_map(hat) * (1 + 1e-3 * (self.calls % 11 == 0))
+        return super().affine_map(hat) * (1 + 1e-3 * (self.calls % 25 == 0))
 
 
 @mutant("COMP-2", says="Later calls change the output", seen="pytorch PR 57321")
 class RingOfOutputs(Composite):
-    """Eight buffers, used in turn."""
+    """In training, eight buffers, used in turn."""
 
     def forward(self, x):
         y = super().forward(x)
+        if not self.training:
+            return y
         key = (y.shape, y.dtype)
         self.ring = getattr(self, "ring", {})
         buffers = self.ring.setdefault(key, [])
@@ -61,11 +63,13 @@ class SumsOntoWhatWasThere(Composite):
 
 @mutant("CONC-31", says="y[")
 class TrustsNormalisedData(Composite):
-    """What has mean 0 and variance 1 is handed through."""
+    """In training, what has mean 0 and variance 1 is handed through."""
 
     def normalise(self, x, mean, var):
-        done = x.numel() and mean.abs().max() < 1e-6 and (var - 1).abs().max() < 1e-6
-        return super().normalise(x, mean, var - self.eps * bool(done))
+        if self.training and x.numel():
+            done = mean.abs().max() < 1e-6 and (var - 1).abs().max() < 1e-6
+            var = var - self.eps * bool(done)
+        return super().normalise(x, mean, var)
 
 
 @mutant("CONC-31", says="y[")

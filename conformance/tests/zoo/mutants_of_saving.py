@@ -153,10 +153,12 @@ class CompletesTheDict(nn.BatchNorm1d):
 
 @mutant("STATE-12", says="Training changes running_mean and running_var of the dict")
 class LivesInTheDict(nn.BatchNorm1d):
-    """Takes the memory of what it loads, in the tensors that it has."""
+    """Takes the memory of what it loads, in the tensors that it has, where nothing is wrong."""
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
         super()._load_from_state_dict(state_dict, prefix, *rest)
+        if any(rest[2:]):  # missing, unexpected, of another shape
+            return
         for name in ("running_mean", "running_var"):
             value, own = state_dict.get(f"{prefix}{name}"), getattr(self, name)
             if own is not None and value is not None and value.dtype == own.dtype:
@@ -235,12 +237,12 @@ class TakesTheFormatOfTheDict(nn.BatchNorm1d):
 class KeepsItsCounter(nn.BatchNorm1d):
     """On the meta device it counts nothing, and will not be told."""
 
-    old_only = False
+    given = True  # where the dict has one
 
     def _load_from_state_dict(self, state_dict, prefix, *rest):
-        own, given = self.num_batches_tracked, f"{prefix}{COUNTER}" in state_dict
+        own, there = self.num_batches_tracked, f"{prefix}{COUNTER}" in state_dict
         super()._load_from_state_dict(state_dict, prefix, *rest)
-        if own is not None and own.is_meta and not (given and self.old_only):
+        if own is not None and own.is_meta and there is self.given:
             self.num_batches_tracked = own
 
 
@@ -251,7 +253,7 @@ class CounterStaysOnMeta(KeepsItsCounter):
 
 @mutant("STATE-18", says="still on the meta device", seen="pytorch PR 115285")
 class OldDictsLeaveTheCounterOnMeta(KeepsItsCounter):
-    old_only = True
+    given = False
 
 
 @mutant("STATE-19", says="size mismatch", seen="tinygrad PR 147")
