@@ -74,14 +74,16 @@ def judge_all(trial: Trial, ident: str, case: Case, *, gradients: bool = True) -
         _judge_step(trial, ident, trial.step(case), trial.expected(case), gradients=gradients)
 
 
-def judge_arranged(trial: Trial, ident: str, small: Case, *size: int) -> None:
+def judge_arranged(
+    trial: Trial, ident: str, small: Case, *size: int, gradients: bool = True
+) -> None:
     """The same for the channels of a small case, in another shape; nothing of it is kept."""
     want = Arranged(small, trial.expected(small), size)
     with trial.case(want.case, ident):
         step = Step(want.case, trial)
         if step.error:
             raise step.error
-        _judge_step(trial, ident, step, want)
+        _judge_step(trial, ident, step, want, gradients=gradients)
 
 
 def _judge_step(

@@ -193,6 +193,7 @@ def _splits(n: int, C: int) -> list[tuple[int, ...]]:
 
 EDGES = (31, 32, 33, 127, 128, 129, 255, 256, 257, 1023, 1024, 1025)
 #: (N, L) and the numbers of channels that they are tried with, by profile.
+LAUNCH_LIMIT = 65536  # of blocks in two of a grid's three dimensions
 CROWDS: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {
     "quick": [((4,), (33, 257)), ((3, 2), (65, 129))],
     "full": [
@@ -210,14 +211,24 @@ CROWDS: dict[str, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {
 }
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """As many crowds as the profile asks for, each with the time of an item."""
+    if "crowd" in metafunc.fixturenames:
+        profile = metafunc.config.getoption("--bn1d-profile")
+        crowds = CROWDS[profile] + (CROWDS["full"] if profile == "deep" else [])
+        names = ["x".join(map(str, size)) + f", {max(numbers)}" for size, numbers in crowds]
+        metafunc.parametrize(("size", "crowd"), crowds, ids=names)
+
+
 @requirement("LAYOUT-6")
 @MODES
-def test_many_channels(trial: Trial, training: bool) -> None:
+def test_many_channels(
+    trial: Trial, training: bool, size: tuple[int, ...], crowd: tuple[int, ...]
+) -> None:
     """Seven channels, repeated to numbers around blocks, lanes and launch limits."""
-    trial.require(*(["statistics"] * (not training)))
-    crowds = CROWDS[trial.profile] + (CROWDS["full"] if trial.profile == "deep" else [])
-    for (N, *length), numbers in crowds:
-        if not length or trial.has("3d"):
-            small = drawn(trial, "crowd", N, 7, *length, training=training)
-            for C in numbers:
-                judge_arranged(trial, "LAYOUT-6", small, N, C, *length)
+    N, *length = size
+    trial.require(*(["statistics"] * (not training)), *(["3d"] * len(length)))
+    small = drawn(trial, "crowd", N, 7, *length, training=training)
+    for C in crowd:  # autograd's time for a loop over channels grows with their square
+        backwards = C < LAUNCH_LIMIT or trial.profile == "deep"
+        judge_arranged(trial, "LAYOUT-6", small, N, C, *length, gradients=backwards)
