@@ -231,19 +231,22 @@ def _process(torch: Any) -> dict[str, Any]:
 
 @requirement("COMP-9")
 @MODES
-def test_process_is_left(trial: Trial, training: bool) -> None:
-    """Before and after a forward and a backward pass."""
+@pytest.mark.parametrize("recorded", [True, False], ids=["gradients", "no gradients"])
+def test_process_is_left(trial: Trial, training: bool, recorded: bool) -> None:
+    """Before and after a forward and a backward pass, and a forward pass under no_grad."""
     case = drawn(trial, "process", 6, 3, training=training)
-    with trial.case(case):
+    with trial.case(replace(case, id=f"{case.id}/{'gradients' if recorded else 'no gradients'}")):
         layer = trial.build(case.config, case.state, training=training)
         trial.torch.rand(1)  # away from where a call that seeds has left the generator
+        trial.torch.set_grad_enabled(recorded)
         before = _process(trial.torch)
         try:
-            layer.forward(case.x, grad=True)
-            layer.backward(case.dy)
+            layer.forward(case.x, grad=recorded)
+            if recorded:
+                layer.backward(case.dy)
         finally:
             after = _process(trial.torch)
-            trial.torch.set_grad_enabled(before["gradient mode"])
+            trial.torch.set_grad_enabled(True)
         changed = [name for name, value in before.items() if after[name] != value]
         trial.expect("COMP-9", not changed, f"A call changes {' and '.join(changed)}.")
 
