@@ -16,6 +16,7 @@ from bn1d_conformance.results import (
     KEPT,
     Tally,
     build,
+    gave_up,
     overall,
     place,
     short,
@@ -119,7 +120,7 @@ def summary(tally: Tally, rows: Mapping[str, Any], text: str, *, complete: bool)
     seen = {i: row for i, row in rows.items() if tally.cases[i] or tally.marks[i]}
     return {
         "shard": text,
-        "verdict": overall(seen, complete=complete, halted=bool(tally.halted)),
+        "verdict": overall(seen, complete=complete, halted=gave_up(tally)),
         "requirements": {i: _seen(tally, i) for i in seen},
     }
 
@@ -178,7 +179,6 @@ def _add(whole: Tally, document: Result) -> None:
         row = document["requirements"][ident]
         whole.cases[ident] += row["cases"]
         whole.failed[ident] += row["failed"]
-        whole.deviating[ident].update(row.get("deviates", {}))
         whole.seconds[ident] += row["seconds"]
         whole.marks[ident].update(seen["marks"])
         whole.deviating[ident].update(row.get("deviates", {}))

@@ -50,8 +50,8 @@ def encode(steps: list[Step]) -> list[Step] | None:
 
 
 def _encode(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return array(value)
+    if isinstance(value, (np.ndarray, np.generic)):
+        return array(np.asarray(value))
     if isinstance(value, dict):
         return {k: _encode(v) for k, v in value.items() if v is not None or k == "momentum"}
     return value

@@ -219,7 +219,7 @@ def build(
         "environment": environment(),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "options": dict(options),
-        "verdict": overall(rows, complete=complete, halted=bool(tally.halted)),
+        "verdict": overall(rows, complete=complete, halted=gave_up(tally)),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
         "expectations": expected.rows(),
@@ -254,12 +254,17 @@ def _unexpected(tally: Tally, ident: str, expected: Applied) -> list[dict[str, A
     return [f for f in tally.failures[ident] if f["case"] not in covered]
 
 
+def gave_up(tally: Tally) -> bool:
+    """Whether a worker was lost so often that it was not started again."""
+    return bool(tally.halted) and tally.subject.get("adapter") == "wire"
+
+
 def overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:
     """Diverges if a binding requirement fails; incomplete if one that applies is open.
 
     What deviates is as the subject declares: it is counted, and makes nobody diverge.
-    Where so many processes were lost that the rest was not run, and nothing that came back was
-    wrong, that it does not run is all that is known.
+    Where a worker was lost so often that the rest was not run (`halted`), and nothing that came
+    back was wrong, that it does not run is all that is known.
     """
     binding = {r["verdict"] for i, r in rows.items() if spec.requirements()[i].binding}
     if binding & ({"fail"} if halted else set(FAILING)):

@@ -199,7 +199,25 @@ def test_a_verdict_without_a_failure(refused):
 def test_a_deviation_without_a_convention(refused):
     content = changed(RIGHT, ["requirements", "STATS-1"], row(verdict="deviates"))
     content["counts"] |= {"pass": content["counts"]["pass"] - 1, "deviates": 1}
-    assert "STATS-1.verdict is deviates, and no convention is named" in refused(content)
+    assert "STATS-1.verdict is deviates, and its deviates says otherwise" in refused(content)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"do": "assign", "name": "momentum", "value": None},
+        {"do": "assign", "name": "track_running_stats", "value": False},
+        {"do": "reset", "name": "reset_running_stats"},
+        {"do": "cast", "format": "bf16"},
+        {"do": "copy"},
+    ],
+    ids=lambda step: step["do"],
+)
+def test_every_step_of_a_program_can_be_read(read, step):
+    content = copy.deepcopy(WRONG)
+    [failure] = content["requirements"]["STATS-2"]["failures"]
+    failure["evidence"] = {"program": [{"do": "build", "config": {"num_features": 3}}, step]}
+    assert read(content)
 
 
 def test_a_requirement_that_the_suite_has_is_not_left_out(read, refused):
