@@ -68,10 +68,9 @@ class Guard:
         self.memory.enter(stage)
         return self.memory.ask(stage, call, *args)
 
-    def method(self, name: str) -> Any:
+    def method(self, name: str, *args: Any) -> Any:
         """Call a method of the module's, such as reset_parameters, that it may not have."""
-        self.memory.enter(f"{name}()")
-        return self.memory.ask(f"{name}()", lambda: getattr(self.module, name)())  # noqa: PLW0108 - looked up inside
+        return self.call(f"{name}()", lambda: getattr(self.module, name)(*args))
 
     def given(self) -> Array:
         """The memory that the last forward pass was given, as it is now."""

@@ -120,7 +120,7 @@ def summary(tally: Tally, rows: Mapping[str, Any], text: str, *, complete: bool)
     seen = {i: row for i, row in rows.items() if tally.cases[i] or tally.marks[i]}
     return {
         "shard": text,
-        "verdict": overall(seen, complete=complete, halted=gave_up(tally)),
+        "verdict": overall(seen, complete=complete, halted=gave_up(tally.halted, tally.subject)),
         "requirements": {i: _seen(tally, i) for i in seen},
     }
 

@@ -235,7 +235,7 @@ def _verdict(result: Result) -> Iterator[str]:
         for ident, row in result["requirements"].items()
         if row["level"] == "MUST" and (ident not in known or known[ident].binding)
     }
-    gave_up = result["halted"] and result["subject"]["adapter"] == "wire"
+    gave_up = results.gave_up(result["halted"], result["subject"])
     deciding = {"fail"} if gave_up else set(FAILING)
     if verdict == "diverges" and not binding & deciding:
         yield "verdict is diverges, and no binding requirement fails."

@@ -219,7 +219,7 @@ def build(
         "environment": environment(),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "options": dict(options),
-        "verdict": overall(rows, complete=complete, halted=gave_up(tally)),
+        "verdict": overall(rows, complete=complete, halted=gave_up(tally.halted, tally.subject)),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
         "expectations": expected.rows(),
@@ -254,9 +254,9 @@ def _unexpected(tally: Tally, ident: str, expected: Applied) -> list[dict[str, A
     return [f for f in tally.failures[ident] if f["case"] not in covered]
 
 
-def gave_up(tally: Tally) -> bool:
+def gave_up(halted: Iterable[str], subject: Mapping[str, Any]) -> bool:
     """Whether a worker was lost so often that it was not started again."""
-    return bool(tally.halted) and tally.subject.get("adapter") == "wire"
+    return bool(halted) and subject.get("adapter") == "wire"
 
 
 def overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:

@@ -205,8 +205,7 @@ def test_hooks(trial: Trial) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         seen: list[tuple[Any, Any]] = []
-        register = layer.module.register_forward_hook
-        layer.call("register_forward_hook()", register, lambda _, a, out: seen.append((a[0], out)))
+        layer.method("register_forward_hook", lambda _, a, out: seen.append((a[0], out)))
         for k in (1, 2):
             layer.forward(case.x)
             trial.expect(

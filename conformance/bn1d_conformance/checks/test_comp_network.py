@@ -24,8 +24,6 @@ from bn1d_conformance.subject import COUNTER, ROLES, Gradients, SubjectError
 BUFFERS = (*ROLES[2:], COUNTER)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from bn1d_conformance.cases import Case
     from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import State
@@ -80,11 +78,6 @@ def _gradients(layer: Guard, x: Any) -> Gradients:
     return Gradients(*(array(t.grad) for t in (x, own(layer, "weight"), own(layer, "bias"))))
 
 
-def _hook(layer: Guard, kind: str, hook: Callable[..., Any]) -> Any:
-    """Register a hook, which some modules refuse."""
-    return layer.call(f"register_{kind}()", getattr(layer.module, f"register_{kind}"), hook)
-
-
 @requirement("COMP-13")
 def test_pre_hook(trial: Trial) -> None:
     """The input that a forward pre-hook returns is answered and tracked; then it is removed."""
@@ -92,7 +85,7 @@ def test_pre_hook(trial: Trial) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         x = tensor(trial, layer, other.x)
-        handle = _hook(layer, "forward_pre_hook", lambda *_: (x,))
+        handle = layer.method("register_forward_pre_hook", lambda *_: (x,))
         judge_pass(trial, "COMP-13", layer, replace(case, x=other.x), gradients=False)
         handle.remove()
         layer.load(case.state)
@@ -105,7 +98,7 @@ def test_hook_that_answers(trial: Trial) -> None:
     case = drawn(trial, "answering hook", 6, 3)
     with trial.case(case):
         layer = trial.build(case.config, case.state)
-        _hook(layer, "forward_hook", lambda _module, _inputs, y: y * 2)
+        layer.method("register_forward_hook", lambda _module, _inputs, y: y * 2)
         half = layer.forward(case.x) / case.x.dtype.type(2)
         trial.compare("COMP-13", half, trial.expected(case).y, case)
 
@@ -118,8 +111,8 @@ def test_backward_hooks(trial: Trial) -> None:
     with trial.case(case):
         layer = trial.build(case.config, case.state)
         seen: list[tuple[Any, Any]] = []
-        _hook(layer, "full_backward_pre_hook", lambda _, dy: (dy[0] * 2,))
-        _hook(layer, "full_backward_hook", lambda _, dx, dy: seen.append((dx[0], dy[0])))
+        layer.method("register_full_backward_pre_hook", lambda _, dy: (dy[0] * 2,))
+        layer.method("register_full_backward_hook", lambda _, dx, dy: seen.append((dx[0], dy[0])))
         trial.compare("COMP-13", layer.forward(case.x, grad=True), trial.expected(case).y, case)
         judge_gradients(trial, "COMP-13", layer.backward(case.dy), trial.expected(doubled))
         trial.expect("COMP-13", len(seen) == 1, f"The backward hook runs {len(seen)} times.")
