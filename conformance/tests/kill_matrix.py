@@ -105,7 +105,9 @@ def described(wrong):
 def found(wanted):
     """What is found of each of these, by name."""
     start = time.monotonic()
-    call_pytest("--collect-only", "--bn1d-subject", TORCH)  # imports what the children need
+    call_pytest(
+        "--pyargs", "bn1d_conformance.checks", "--collect-only", "--bn1d-subject", TORCH
+    )  # imports what the children need
     gc.freeze()  # a child that wrote into it would need memory of its own
     todo = [(wrong.made.__name__, judged, wrong) for wrong in wanted]
     rows = {}

@@ -11,14 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bn1d_conformance import plugin, records, results
+from bn1d_conformance import results
 from bn1d_conformance.adapters import wire
 from bn1d_conformance.subject import Config, Request, State, SubjectError, TargetError
 from bn1d_conformance.wire import session
 from bn1d_conformance.wire.process import Process
 
+ZOO = Path(__file__).parent / "zoo"
+
+sys.path.insert(0, str(ZOO))
+try:
+    from runs import CHECKS, tallied
+finally:
+    sys.path.remove(str(ZOO))
+
 HERE = Path(__file__).parent / "workers"
-CHECKS = Path(plugin.__file__).parent / "checks"
 DIVERGES, WRONG_USE, INCOMPLETE = 1, 2, 3
 LIMIT = 60  # seconds for one run, on a busy machine
 
@@ -64,33 +71,16 @@ def command(name, *words):
     return shlex.join([sys.executable, "-S", str(HERE / f"{name}.py"), *map(str, words)])
 
 
-class Listener(records.Recorder):
-    """Keeps the events of a run in this process."""
-
-    def __init__(self):
-        super().__init__(None)
-        self.events = []
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_configure(self, config):
-        config.stash[plugin.RECORDER] = self
-
-    def write(self, event, **values):
-        self.events.append({"e": event, **values})
-
-
 @pytest.fixture
 def here(monkeypatch):
     """Judge some requirements of one area in this process: the results document."""
 
     def call(worker, *ids):
         monkeypatch.setattr(Request, "timeout", 3.0)
-        listener, file = Listener(), CHECKS / f"test_{ids[0].partition('-')[0].lower()}.py"
-        options = f"{file} -c {CHECKS / 'pytest.ini'} --rootdir {CHECKS} --bn1d-profile quick"
-        quiet = "-p no:terminal -p no:faulthandler -p no:xdist -p no:logging -s -W ignore"
+        file = CHECKS / f"test_{ids[0].partition('-')[0].lower()}.py"
         asked = ("--bn1d-worker", worker, "-k", " or ".join(ids))
-        pytest.main([*options.split(), *quiet.split(), *asked], plugins=[listener])
-        return results.build(results.Tally(listener.events), {"target": worker}, complete=True)
+        tally = tallied(str(file), "--bn1d-profile", "quick", *asked)
+        return results.build(tally, {"target": worker}, complete=True)
 
     return call
 

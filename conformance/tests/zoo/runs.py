@@ -11,6 +11,7 @@ import pytest
 from bn1d_conformance import plugin, records, results
 
 ZOO = Path(__file__).parent
+CHECKS = Path(plugin.__file__).parent / "checks"
 
 
 def from_zoo(*patterns):
@@ -40,15 +41,19 @@ class Listener(records.Recorder):
 
 def here(target, select="", profile="quick"):
     """The results document of the checks that match, run in this process."""
-    listener = Listener()
     subject = ("--bn1d-profile", profile, "--bn1d-subject", target, "-k", select)
-    call_pytest(*subject, plugins=[listener])
-    tally = results.Tally(listener.events)
+    tally = tallied("--pyargs", "bn1d_conformance.checks", *subject)
     return results.build(tally, {"target": target}, complete=True, seconds=0.0)
 
 
+def tallied(*arguments):
+    """What pytest with these arguments sees, in this process."""
+    listener = Listener()
+    call_pytest(*arguments, plugins=[listener])
+    return results.Tally(listener.events)
+
+
 def call_pytest(*arguments, plugins=()):
-    checks = Path(plugin.__file__).parent / "checks"
-    options = f"--pyargs bn1d_conformance.checks -c {checks / 'pytest.ini'} --rootdir {checks}"
+    options = f"-c {CHECKS / 'pytest.ini'} --rootdir {CHECKS}"
     quiet = "-p no:terminal -p no:faulthandler -p no:xdist -p no:logging -s -W ignore"
     return pytest.main([*options.split(), *quiet.split(), *arguments], plugins=[*plugins])
