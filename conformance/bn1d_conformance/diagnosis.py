@@ -68,6 +68,7 @@ class Group:
         members: ids, in reading order.
         sample: the failure that is shown.
         formats: those that it fails in while it holds in others; "" stands for every one.
+        confined: whether a requirement that is not about formats fails in some of them alone.
         folded: ids that it explains.
     """
 
@@ -75,15 +76,17 @@ class Group:
     members: list[str]
     sample: Mapping[str, Any]
     formats: set[str] = field(default_factory=set)
+    confined: bool = False
     folded: list[str] = field(default_factory=list)
 
     @property
     def home(self) -> str:
         """The requirement that the diagnosis names."""
+        stage = _stage(self.cause)
         if self.cause in BY_NAME:
             wanted = BY_NAME[self.cause].requirement
-        else:
-            wanted = HOMES.get(_stage(self.cause), "-")
+        else:  # what is raised in some formats alone is about formats
+            wanted = "DTYPE" if stage and self.confined else HOMES.get(stage, "-")
         fits = [m for m in self.members if m == wanted or m.startswith(f"{wanted}-")]
         roots = [m for m in self.members if not ancestors(m) & set(self.members)]
         return [*fits, *roots, *self.members][0]
@@ -102,7 +105,7 @@ class Group:
     def structural(self) -> bool:
         """Whether it is about what a layer has: no number, and no exception, tells of it."""
         area = spec.requirements()[self.home].area
-        return area in HELD and not self.quantity and not self.cause
+        return area in HELD and not self.quantity and not _stage(self.cause)
 
     @property
     def defined(self) -> tuple[str, ...]:
@@ -154,7 +157,9 @@ def _grouped(failures: Failures, held: Mapping[str, Collection[str]]) -> list[Gr
             cause = ""  # by chance: what the misreading breaks does not show it
         group = groups.setdefault(cause or ident, Group(cause, [], sample))
         group.members.append(ident)
-        group.formats |= _formats(failures[ident], held.get(ident, ()))
+        formats = _formats(failures[ident], held.get(ident, ()))
+        group.formats |= formats
+        group.confined |= "" not in formats and spec.requirements()[ident].area != "DTYPE"
     return list(groups.values())
 
 

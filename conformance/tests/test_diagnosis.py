@@ -257,3 +257,20 @@ def test_where_a_later_call_is_not_like_the_first_the_numbers_of_others_are_no_n
     assert row["requirement"] == "TRAIN-1"
     found = diagnose({"CONC-30": given["CONC-30"], "BUF-9": [failure("BUF-9")]}, {})
     assert len(found) == 2  # what BUF-9 finds is no number
+
+
+def test_what_is_raised_in_some_formats_alone_is_a_matter_of_formats():
+    cause = "forward in training raises RuntimeError"
+    idents = ("GRAD-17", "NUM-2", "DTYPE-1")
+    given = {i: [failure(i, cause, input="fp16")] for i in idents}
+    (row,) = diagnose(given, {"NUM-2": {"fp32"}})
+    assert (row["requirement"], row["folded"]) == ("DTYPE-1", ["GRAD-17", "NUM-2"])
+    (row,) = diagnose(given, {})  # not seen to work in any
+    assert row["requirement"] == "GRAD-17"
+
+
+def test_statistics_that_are_learned_are_one_diagnosis_which_leads():
+    cause = "statistics are parameters"
+    found = rows(PARAM_1=cause, PARAM_6=cause, BUF_1=cause, LAYOUT_30="")
+    assert [row["requirement"] for row in found] == ["PARAM-1"]
+    assert found[0]["cause"] == "Statistics are parameters."

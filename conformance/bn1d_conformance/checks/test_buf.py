@@ -16,7 +16,7 @@ from bn1d_conformance.checks.common import (
     same,
     unchanged,
 )
-from bn1d_conformance.checks.test_param import registered_none
+from bn1d_conformance.checks.test_param import learns_statistics, registered_none
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import COUNTER, ROLES, Config, State
 
@@ -34,12 +34,14 @@ def test_three_buffers(trial: Trial) -> None:
     with trial.case("buffers"):
         layer = trial.build_default(3)
         listed = dict(layer.module.named_buffers())
-        trial.expect("BUF-1", len(listed) == 3, f"The buffers are {', '.join(listed) or 'none'}.")
+        why = learns_statistics(trial, layer.module)
+        said = f"The buffers are {', '.join(listed) or 'none'}."
+        trial.expect("BUF-1", len(listed) == 3, said, **why)
         inner: Any = layer.layer
         own = {id(b) for b in listed.values()}
         for role in NAMES:
             ok = id(inner.tensor(role)) in own
-            trial.expect("BUF-1", ok, f"{role} is not registered as a buffer.")
+            trial.expect("BUF-1", ok, f"{role} is not registered as a buffer.", **why)
 
 
 @requirement("BUF-2")
@@ -51,7 +53,8 @@ def test_names(trial: Trial) -> None:
             expect_name(trial, "BUF-2", role)
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_buffers()]
-            trial.expect("BUF-2", order == names_of(trial, *NAMES), f"The buffers are {order}.")
+            ok, why = order == names_of(trial, *NAMES), learns_statistics(trial, layer.module)
+            trial.expect("BUF-2", ok, f"The buffers are {order}.", **why)
 
 
 def _starts(trial: Trial, ident: str, role: str, value: float) -> None:

@@ -31,9 +31,19 @@ def test_two_tensors(trial: Trial, num_features: int) -> None:
             count = sum(p.numel() for p in learned.values())
             shown = ", ".join(f"{k} {tuple(v.shape)}" for k, v in learned.items())
             ok = len(learned) == 2 and count == 2 * num_features
-            trial.expect(
-                "PARAM-1", ok, f"It learns {count} numbers ({shown}), not {2 * num_features}."
-            )
+            said = f"It learns {count} numbers ({shown}), not {2 * num_features}."
+            trial.expect("PARAM-1", ok, said, **learns_statistics(trial, layer.module))
+
+
+def learns_statistics(trial: Trial, module: Any) -> dict[str, str]:
+    """Why parameters and buffers are not those that they should be, if this is why; or nothing."""
+    learned = dict(module.named_parameters())
+    if not any(
+        trial.subject.names.get(role) in learned for role in ("running_mean", "running_var")
+    ):
+        return {}
+    says = "the running statistics are registered as parameters"
+    return {"cause": "statistics are parameters", "says": says}
 
 
 @requirement("PARAM-2")
@@ -94,7 +104,8 @@ def test_affine_false(trial: Trial) -> None:
         module = trial.build(Config(3, affine=False)).module
         registered_none(trial, "PARAM-6", module, ("weight", "bias"), "_parameters")
         left = [n for n, _ in module.named_parameters()]
-        trial.expect("PARAM-6", not left, f"affine=False learns {', '.join(left)}.")
+        why = learns_statistics(trial, module)
+        trial.expect("PARAM-6", not left, f"affine=False learns {', '.join(left)}.", **why)
 
 
 def registered_none(
@@ -120,9 +131,8 @@ def test_bias_false(trial: Trial) -> None:
         module = trial.build(Config(3, bias=False)).module
         registered_none(trial, "PARAM-7", module, ("bias",), "_parameters")
         left = [n for n, _ in module.named_parameters()]
-        trial.expect(
-            "PARAM-7", len(left) == 1, f"bias=False learns {', '.join(left) or 'nothing'}."
-        )
+        said = f"bias=False learns {', '.join(left) or 'nothing'}."
+        trial.expect("PARAM-7", len(left) == 1, said, **learns_statistics(trial, module))
 
 
 @requirement("PARAM-8")
@@ -134,8 +144,11 @@ def test_names(trial: Trial) -> None:
             expect_name(trial, "PARAM-8", role)
         if trial.has("torch-module"):
             order = [n for n, _ in layer.module.named_parameters()]
-            ok = order == names_of(trial, "weight", "bias")
-            trial.expect("PARAM-8", ok, f"The parameters are {order}.")
+            ok, why = (
+                order == names_of(trial, "weight", "bias"),
+                learns_statistics(trial, layer.module),
+            )
+            trial.expect("PARAM-8", ok, f"The parameters are {order}.", **why)
 
 
 @requirement("PARAM-9")
@@ -226,18 +239,23 @@ def test_passes_change_nothing(trial: Trial, training: bool) -> None:
 
 @requirement("PARAM-12")
 @pytest.mark.parametrize("how", ["in place", "replaced"])
-def test_read_at_every_pass(trial: Trial, how: str) -> None:
-    """Written in place, and replaced, between two passes of one layer."""
+@pytest.mark.parametrize("first", ["drawn", "ones and zeros"])
+def test_read_at_every_pass(trial: Trial, how: str, first: str) -> None:
+    """Written in place, and replaced, after a pass with others, or with those of a new layer."""
     case = drawn(trial, "read", 6, 3, training=False)
     doubled = replace(
         case.state,
         weight=case.state.weight * DTYPES[trial.format].type(-2),  # type: ignore[operator]
         bias=case.state.bias + DTYPES[trial.format].type(1),  # type: ignore[operator]
     )
+    before = case.state
+    if first == "ones and zeros":  # what a layer might take for ever for the identity
+        ones = np.ones_like(doubled.weight)
+        before = replace(before, weight=ones, bias=0 * ones)
     if how == "replaced":
         trial.require("torch-module")
-    with trial.case(f"{case.id}/{how}"):
-        layer = trial.build(case.config, case.state, training=False)
+    with trial.case(f"{case.id}/{how} after {first}"):
+        layer = trial.build(case.config, before, training=False)
         layer.forward(case.x)
         if how == "in place":
             layer.load(doubled)

@@ -293,6 +293,18 @@ class KeepsFirstBias(Composite):
         return hat * self.weight.double().reshape(shape) + self.kept.reshape(shape)
 
 
+@mutant("PARAM-12", says="y[")
+class SkipsTheIdentityForEver(nn.BatchNorm1d):
+    def forward(self, x):
+        if not hasattr(self, "identity") and self.affine and self.bias is not None:
+            self.identity = bool((self.weight == 1).all() and (self.bias == 0).all())
+        y = super().forward(x)
+        if not getattr(self, "identity", False):
+            return y
+        shape = (1, -1, *[1] * (x.ndim - 2))
+        return (y - self.bias.reshape(shape)) / self.weight.reshape(shape)
+
+
 @mutant("PARAM-13", says="evaluation ignores weight and bias")
 class AffineIsBakedIn(nn.BatchNorm1d):
     def forward(self, x):
