@@ -66,6 +66,13 @@ def keyword(role: str, call: Callable[..., Any], chosen: Mapping[str, str]) -> s
     return chosen.get(role, role) if anything else None
 
 
+def keywords(
+    roles: Iterable[str], call: Callable[..., Any], chosen: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the keywords of the roles that `call` takes, by role."""
+    return {role: key for role in roles if (key := keyword(role, call, chosen))}
+
+
 def default(role: str, call: Callable[..., Any], chosen: Mapping[str, str]) -> Any:
     """Return the default that `call` has for `role`; `inspect.Parameter.empty` if none."""
     found = parameters(call)

@@ -33,6 +33,9 @@ HANDS_OFF = (
     "PYTEST_XDIST_WORKER",
     "PYTEST_XDIST_WORKER_COUNT",
 )
+#: pytest's own plugins of which no verdict has anything, and which cost as much as the oracle:
+#: they catch what is logged in three phases of every item, and collect garbage five times.
+UNUSED = ("logging", "unraisableexception", "threadexception")
 SIGNS = {
     device.SIGN: ("crash", "lost its device"),
     "Timeout (": ("timeout", "did not return within the time limit"),
@@ -308,6 +311,7 @@ def call_pytest(arguments: list[str], own: object) -> int:
     always = [
         "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
         "--rootdir", str(checks), "-p", "bn1d_conformance.plugin", "-p", "no:terminal", "-s",
+        *(word for name in UNUSED for word in ("-p", f"no:{name}")),
     ]  # fmt: skip
     kept = {k: os.environ.pop(k, None) for k in HANDS_OFF}
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"

@@ -47,6 +47,11 @@ class PlainClass:
         return Host.of_object(self.cls(2), self.request.device)
 
     @functools.cached_property
+    def keywords(self) -> Mapping[str, str]:
+        """The constructor's keywords by role."""
+        return naming.keywords(OPTIONS.values(), self.cls, self.request.names)
+
+    @functools.cached_property
     def names(self) -> Mapping[str, str | None]:
         """The attributes of a constructed layer."""
         return self.build_default(2).names
@@ -60,10 +65,9 @@ class PlainClass:
             f"attribute {layer.flag}": layer.flag,
             f"argument {layer.argument}": layer.argument,
         }
-        keywords = {role: key for role in OPTIONS.values() if (key := self._keyword(role))}
         forward = "forward" if hasattr(layer.module, "forward") else ""
         switch = next((name for name, is_it in mode.items() if is_it), "")
-        return {**keywords, "forward": forward, "mode": switch}
+        return {**self.keywords, "forward": forward, "mode": switch}
 
     @functools.cached_property
     def capabilities(self) -> frozenset[str]:
@@ -71,7 +75,7 @@ class PlainClass:
         layer = self.build_default(2)
         has = {role for role, name in layer.names.items() if name}
         weights, tracked = {"weight", "bias"} <= has, {"running_mean", "running_var"} <= has
-        options = {c for c, role in OPTIONS.items() if self._keyword(role)}
+        options = {c for c, role in OPTIONS.items() if role in self.keywords}
         gradients = _try_backward(layer)
         offered = {
             "train": layer.switches or not tracked,
@@ -97,15 +101,12 @@ class PlainClass:
         wanted = {role: getattr(config, role) for role in OPTIONS.values()}
         if config.bias:
             del wanted["bias"]
-        given = {key: v for role, v in wanted.items() if (key := self._keyword(role))}
+        given = {key: wanted[role] for role, key in self.keywords.items() if role in wanted}
         return PlainLayer(self.cls(config.num_features, **given), self.host, self.request.names)
 
     def build_default(self, num_features: int) -> PlainLayer:
         """Construct from num_features alone."""
         return PlainLayer(self.cls(num_features), self.host, self.request.names)
-
-    def _keyword(self, role: str) -> str | None:
-        return naming.keyword(role, self.cls, self.request.names)
 
     def _default(self, role: str) -> Any:
         return naming.default(role, self.cls, self.request.names)

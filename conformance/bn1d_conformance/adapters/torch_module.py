@@ -81,10 +81,15 @@ class TorchModule:
     @functools.cached_property
     def capabilities(self) -> frozenset[str]:
         """A drop-in module promises all that a keyword of its constructor does not decline."""
-        options = {c for c, role in OPTIONS.items() if self._keyword(role)}
+        options = {c for c, role in OPTIONS.items() if role in self.keywords}
         found = {"pickle": self._pickles(), "script": self._scripts(), "lazy": self.lazy}
         tools = {c for c, name in TOOLS.items() if hasattr(torch, name)}
         return ALWAYS | options | tools | {c for c, there in found.items() if there}
+
+    @functools.cached_property
+    def keywords(self) -> Mapping[str, str]:
+        """The constructor's keywords by role; looked up once for hundreds of layers."""
+        return naming.keywords(OPTIONS.values(), self.cls, self.request.names)
 
     @functools.cached_property
     def lazy(self) -> type[torch.nn.Module] | None:
@@ -118,7 +123,7 @@ class TorchModule:
         wanted = {role: getattr(config, role) for role in OPTIONS.values() if role != "dtype"}
         if config.bias:
             del wanted["bias"]  # True is what every version without the keyword does
-        return {key: v for role, v in wanted.items() if (key := self._keyword(role))}
+        return {key: wanted[role] for role, key in self.keywords.items() if role in wanted}
 
     def build_default(self, num_features: int) -> TorchLayer:
         """Construct from num_features alone."""
@@ -145,9 +150,6 @@ class TorchModule:
             except Exception:  # noqa: BLE001 - not offered, for whatever reason
                 return False
         return True
-
-    def _keyword(self, role: str) -> str | None:
-        return naming.keyword(role, self.cls, self.request.names)
 
 
 class TorchLayer:
