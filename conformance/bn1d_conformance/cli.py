@@ -20,7 +20,6 @@ PROFILES = ("quick", "full", "deep")
 app = typer.Typer(
     help="Is this BatchNorm1d right, and if not, exactly what is wrong with it?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
