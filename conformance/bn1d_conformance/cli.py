@@ -105,6 +105,9 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     update: Annotated[
         bool, typer.Option("--update-expectations", help="Bring that file up to date.")
     ] = False,
+    spec: Annotated[
+        str, typer.Option(metavar="VERSION", help="Only what that version of the spec asks.")
+    ] = "",
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
@@ -143,6 +146,7 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         dialect=tuple(map(_convention, dialect or ())),
         shard=_shard(shard),
         expect=str(expect or ""),
+        spec=_version(spec),
     )
     if several:
         raise typer.Exit(console.judge_several(asked, options, limit, json))
@@ -192,6 +196,17 @@ def _resumed(json: Path | None, *, resume: bool) -> int | None:
     if resume and json is None:
         wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")
     return partial.seed_of(json) if resume and json else None
+
+
+def _version(text: str) -> str:
+    """Check --spec: a minor version."""
+    from bn1d_reference import spec  # noqa: PLC0415
+
+    try:
+        spec.at(text or spec.CURRENT)
+    except spec.SpecError as error:
+        wrong_use(f"--spec: {error}.", "bn1d --version tells this one; a pin has two numbers.")
+    return text or spec.CURRENT
 
 
 def _shard(text: str) -> str:
@@ -259,6 +274,7 @@ def explain(
         "Needs": ", ".join(found.needs),
         "Rests on": ", ".join(found.rests_on),
         "Since": found.since and f"PyTorch {found.since}",
+        "Added": f"spec {found.added}" if found.added != spec.FIRST else "",
         "Not tested": found.untested,
         "Page": f"spec/{found.area.lower()}/#{found.id.lower()} of the site (nox -s docs)",
     }

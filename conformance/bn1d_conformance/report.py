@@ -178,7 +178,8 @@ def _areas(result: Result) -> Table:
     for name in seen:
         table.add_column("\n" + SIGNS.get(name, name), justify="right")
     for area in spec.areas():
-        counts = Counter(rows[r.id]["verdict"].replace("-", "_") for r in area.requirements)
+        judged = [rows[r.id]["verdict"] for r in area.requirements if r.id in rows]
+        counts = Counter(verdict.replace("-", "_") for verdict in judged)
         cells = [str(counts[v]) if counts[v] else "·" for v in seen]
         bad = any(counts[v] for v in FAILING)
         table.add_row(f"{area.name:6} {area.title}", *cells, style="red" if bad else "")
