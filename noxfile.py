@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -52,6 +53,9 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests", "docs"]
 nox.options.error_on_missing_interpreters = True
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+DIST = ROOT / "dist"
 
 
 def install(session: nox.Session, *groups: str, torch: bool = False) -> None:
@@ -102,6 +106,55 @@ def docs(session: nox.Session) -> None:
     session.run(
         "mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"}
     )
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel into dist/: twice, from two folders, to the same bytes."""
+    session.install("-c", "constraints.txt", "--group", "release")
+    copy = Path(session.create_tmp()) / "copy"
+    for folder in (copy, DIST):
+        shutil.rmtree(folder, ignore_errors=True)
+    left_out = shutil.ignore_patterns(".*cache*", ".git", ".nox", "__pycache__", "dist", "site")
+    shutil.copytree(ROOT, copy, ignore=left_out, copy_function=shutil.copy)  # not its times
+    env = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    for folder in (ROOT, copy):
+        session.run(
+            "python", "-m", "build", "--outdir", str(folder / "dist"), str(folder), env=env
+        )
+    built = sorted(DIST.iterdir())
+    if changed := [
+        f.name for f in built if f.read_bytes() != (copy / "dist" / f.name).read_bytes()
+    ]:
+        session.error(f"Built twice, {', '.join(changed)} has two contents.")
+
+
+#: What type checkers look for, and that nothing comes from a checkout.
+SHIPPED = """
+from importlib import resources
+for name in ("bn1d_reference", "bn1d_conformance"):
+    marker = resources.files(name) / "py.typed"
+    assert marker.is_file() and "site-packages" in str(marker), marker
+"""
+
+
+@nox.session(python=PYTHONS, reuse_venv=False)
+def wheel(session: nox.Session) -> None:
+    """Judge by what is in dist/, in a new environment and far from the checkout."""
+    [sdist], [built] = DIST.glob("*.tar.gz"), DIST.glob("*.whl")
+    session.install("-c", "constraints.txt", f"{built}[torch]")
+    words = session.posargs or ["torch.nn:BatchNorm1d", "--profile", "quick"]
+    with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
+        session.run("bn1d", "run", *words)
+        session.run("python", "-c", SHIPPED)
+        session.install("--no-deps", "--force-reinstall", str(sdist))
+        session.run("bn1d", "explain", "STATS-2")
+
+
+@nox.session(venv_backend="none")
+def notes(session: nox.Session) -> None:
+    """Print the release notes of this version from the changelog; after `--`, its tag."""
+    session.run(sys.executable, "docs/notes.py", *session.posargs, external=True)
 
 
 @dataclass(frozen=True)

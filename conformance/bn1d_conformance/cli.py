@@ -20,7 +20,6 @@ PROFILES = ("quick", "full", "deep")
 app = typer.Typer(
     help="Is this BatchNorm1d right, and if not, exactly what is wrong with it?",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -47,20 +46,28 @@ def _root(
 
 @app.command("run")
 def run_command(  # noqa: PLR0913 - one parameter an option of the command line
-    target: Annotated[
-        str, typer.Argument(help="module:attr, path/file.py:attr or a name such as torch-script")
-    ] = "",
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TARGET...",
+            help="module:attr, path/file.py:attr, a folder of such files, or a name.",
+        ),
+    ] = None,
     *,
     worker: Annotated[
         str, typer.Option(metavar="COMMAND", help="Start it, and judge what it serves.")
     ] = "",
     device: Annotated[str, typer.Option(help="Where the subject computes.")] = "cpu",
     profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
-    json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="The results file; of several subjects, their folder.")
+    ] = None,
     fail_fast: Annotated[
         bool, typer.Option("--fail-fast", help="Stop at the first failure that binds.")
     ] = False,
-    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
+    jobs: Annotated[
+        int, typer.Option("--jobs", "-j", min=1, help="Processes, or subjects, at a time.")
+    ] = 1,
     select: Annotated[
         str, typer.Option("-k", help="Only checks that match: ids or names, as in pytest.")
     ] = "",
@@ -83,6 +90,9 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds that one check may take.")
     ] = 30.0,
+    limit: Annotated[
+        float, typer.Option(min=0, help="Seconds for each of several subjects; 0: no limit.")
+    ] = 1800.0,
     shard: Annotated[
         str, typer.Option(metavar="K/N", help="Judge only part K of N; see bn1d results merge.")
     ] = "",
@@ -95,13 +105,16 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     update: Annotated[
         bool, typer.Option("--update-expectations", help="Bring that file up to date.")
     ] = False,
+    spec: Annotated[
+        str, typer.Option(metavar="VERSION", help="Only what that version of the spec asks.")
+    ] = "",
     timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
     from bn1d_conformance import plugin  # noqa: PLC0415
     from bn1d_conformance.run import Options  # noqa: PLC0415
 
-    if bool(target) == bool(worker):
+    if bool(targets) == bool(worker):
         hint = "Write bn1d run torch.nn:BatchNorm1d, or bn1d run --worker 'node worker.mjs'."
         wrong_use("One of TARGET and --worker says what is judged.", hint)
     if worker and names:
@@ -109,10 +122,18 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     if worker and dialect:
         hint = "Its answer to hello has a field `dialect`."
         wrong_use("--dialect is for what the kit imports: a worker declares its own.", hint)
+    if update and not expect:
+        wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
+    if expect and shard:
+        wrong_use("--expect is about a whole run, and --shard judges a part.", "Give one of them.")
+    asked = _asked(targets or [])
+    several = len(asked) > 1 or asked != (targets or [])
+    if several:
+        _of_one(shard=shard, resume=resume, expect=expect, timings=timings)
     if seed is None:
         seed = _resumed(json, resume=resume)
     options = Options(
-        target=target or worker,
+        target=worker or ("" if several else _named(asked[0])),
         worker=bool(worker),
         device=device,
         profile=_profile(profile),
@@ -125,13 +146,41 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         dialect=tuple(map(_convention, dialect or ())),
         shard=_shard(shard),
         expect=str(expect or ""),
+        spec=_version(spec),
     )
-    if update and not expect:
-        wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
-    if expect and shard:
-        wrong_use("--expect is about a whole run, and --shard judges a part.", "Give one of them.")
+    if several:
+        raise typer.Exit(console.judge_several(asked, options, limit, json))
     result = console.judge(options, json, timings=timings, resume=resume, update=update)
     raise typer.Exit(console.exit_code(result))
+
+
+def _asked(words: list[str]) -> list[str]:
+    """The targets that the words of the command line stand for, each once."""
+    from bn1d_conformance import several  # noqa: PLC0415
+    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+
+    try:
+        return [*dict.fromkeys(target for word in words for target in several.expand(word))]
+    except TargetError as error:
+        wrong_use(str(error), error.hint)
+
+
+def _of_one(**options: object) -> None:
+    """Refuse what is about one subject alone."""
+    for name, value in options.items():
+        if value:
+            wrong_use(f"--{name} is about one subject.", "Judge that one in a command of its own.")
+
+
+def _named(target: str) -> str:
+    """The target with its attribute, where it is a file alone."""
+    from bn1d_conformance import targets  # noqa: PLC0415
+    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+
+    try:
+        return targets.named(target)
+    except TargetError as error:
+        wrong_use(str(error), error.hint)
 
 
 def _profile(name: str) -> str:
@@ -147,6 +196,17 @@ def _resumed(json: Path | None, *, resume: bool) -> int | None:
     if resume and json is None:
         wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")
     return partial.seed_of(json) if resume and json else None
+
+
+def _version(text: str) -> str:
+    """Check --spec: a minor version."""
+    from bn1d_reference import spec  # noqa: PLC0415
+
+    try:
+        spec.at(text or spec.CURRENT)
+    except spec.SpecError as error:
+        wrong_use(f"--spec: {error}.", "bn1d --version tells this one; a pin has two numbers.")
+    return text or spec.CURRENT
 
 
 def _shard(text: str) -> str:
@@ -214,6 +274,7 @@ def explain(
         "Needs": ", ".join(found.needs),
         "Rests on": ", ".join(found.rests_on),
         "Since": found.since and f"PyTorch {found.since}",
+        "Added": f"spec {found.added}" if found.added != spec.FIRST else "",
         "Not tested": found.untested,
         "Page": f"spec/{found.area.lower()}/#{found.id.lower()} of the site (nox -s docs)",
     }

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bn1d_conformance.results import Result
     from bn1d_conformance.run import Options
 
@@ -37,6 +40,30 @@ def check_output(option: str, path: Path | None) -> None:
     """Find out before the run, and not after it, that the file can't be written."""
     if path and (path.is_dir() or not path.resolve().parent.is_dir()):
         wrong_use(f"{option} {path} can't be written.", "Give a file in a folder that exists.")
+
+
+def judge_several(targets: Sequence[str], options: Options, limit: float, out: Path | None) -> int:
+    """Judge each target by a run of its own, write a results file each, print a table.
+
+    Args:
+        targets: as `bn1d run` takes one.
+        options: of every run; its jobs are runs at the same time.
+        limit: seconds that one may take; 0 for as many as it takes.
+        out: the folder of the results files.
+
+    Returns:
+        The exit code.
+    """
+    from bn1d_conformance import report_several, several  # noqa: PLC0415
+
+    if out and not (out if out.exists() else out.resolve().parent).is_dir():
+        wrong_use(f"--json {out} can't be a folder of results.", "Give a folder, old or new.")
+    run = (sys.executable, "-m", "bn1d_conformance", "run", *options.words())
+    plan = several.Plan(run, options.jobs, limit, out)
+    with report_several.following(len(targets), options) as ended:
+        rows = several.judge(targets, plan, ended)
+    report_several.show(rows, out)
+    return several.exit_code(rows)
 
 
 def judge(

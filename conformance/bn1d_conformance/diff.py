@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: What should be the same for verdicts to compare.
 COMPARED = {
     "suite": ("kit", "suite_hash"),
+    "spec (--spec)": ("options", "spec"),
     "profile": ("options", "profile"),
     "device": ("options", "device"),
     "selection (-k)": ("options", "select"),
@@ -65,5 +66,7 @@ def _counts(old: Result, new: Result) -> Iterator[tuple[str, list[int]]]:
 
 def _warnings(old: Result, new: Result) -> Iterator[str]:
     for name, (part, key) in COMPARED.items():
-        if old[part][key] != new[part][key]:
-            yield f"the {name} differs: {old[part][key] or 'all'}, then {new[part][key] or 'all'}"
+        now = new[part].get(key)
+        was = old[part].get(key, now)
+        if was != now:
+            yield f"the {name} differs: {was or 'all'}, then {now or 'all'}"

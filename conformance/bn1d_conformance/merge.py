@@ -22,6 +22,7 @@ from bn1d_conformance.results import (
     short,
     suite_hash,
 )
+from bn1d_reference import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,19 +109,28 @@ def difference(one: Any, other: Any, name: str = "") -> tuple[str, str, str] | N
     return name, short(one), short(other)
 
 
-def summary(tally: Tally, rows: Mapping[str, Any], text: str, *, complete: bool) -> dict[str, Any]:
+def summary(
+    tally: Tally,
+    rows: Mapping[str, Any],
+    text: str,
+    version: str = spec.CURRENT,
+    *,
+    complete: bool,
+) -> dict[str, Any]:
     """Return what a part's results file adds: its verdict, and what diagnoses are made from.
 
     Args:
         tally: what was seen.
         rows: the requirements of the results file.
         text: K/N.
+        version: of the spec.
         complete: whether every item of the part has ended.
     """
     seen = {i: row for i, row in rows.items() if tally.cases[i] or tally.marks[i]}
+    halted = gave_up(tally.halted, tally.subject)
     return {
         "shard": text,
-        "verdict": overall(seen, complete=complete, halted=gave_up(tally.halted, tally.subject)),
+        "verdict": overall(seen, version, complete=complete, halted=halted),
         "requirements": {i: _seen(tally, i) for i in seen},
     }
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from bn1d_conformance.keep import Store
     from bn1d_conformance.trial import Memory, Trial
+    from bn1d_reference.spec import Requirement
 
 IMPORT_TIMEOUT = 30.0  # seconds that importing a target may take, at least
 PROFILES = ("quick", "full", "deep")
@@ -56,6 +57,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="running_var=biased",
         help="a documented convention of the subject's",
     )
+    group.addoption("--bn1d-spec", metavar="VERSION", help="only what it asks, for example 0.1")
     group.addoption("--bn1d-shard", type=parts.shard, metavar="K/N", help="only part K of N")
     group.addoption("--bn1d-records", type=Path, metavar="DIR", help="write the run's events here")
 
@@ -135,7 +137,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     checks.sort(key=_order)
     for place, item in enumerate(checks):
         item.stash[PLACE] = place
-    kept = _left(config, checks)
+    kept = [item for item in _left(config, checks) if memory.rules.keys() & _ids(item)]
     config.hook.pytest_deselected(items=[i for i in checks if i not in set(kept)])
     items[:] = kept + [i for i in items if i not in set(checks)]
 
@@ -221,7 +223,18 @@ def _load(config: pytest.Config) -> Memory | None:
         _worker(config),
         store=_store(option("--bn1d-profile")),
         dialect=dialect.differing(declared),
+        rules=_rules(option("--bn1d-spec")),
     )
+
+
+def _rules(version: str | None) -> dict[str, Requirement]:
+    """What is asked for."""
+    from bn1d_reference import spec  # noqa: PLC0415
+
+    try:
+        return spec.at(version or spec.CURRENT)
+    except spec.SpecError as error:
+        raise pytest.UsageError(f"--bn1d-spec: {error}.") from None
 
 
 def _store(profile: str) -> Store | None:

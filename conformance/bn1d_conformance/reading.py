@@ -162,10 +162,18 @@ def contradictions(result: Result) -> Iterator[str]:
     yield from _part(result)
 
 
+def _rules(result: Result) -> Mapping[str, spec.Requirement]:
+    """The requirements that a file was asked for, as far as they are known here."""
+    try:
+        return spec.at(result["options"].get("spec", spec.CURRENT))
+    except spec.SpecError:  # of a later version
+        return spec.requirements()
+
+
 def _ids(result: Result) -> Iterator[str]:
     """Requirements are the spec's; all of them, with their levels, where the suite is this one."""
-    known = spec.requirements()
-    ever = {*known, *spec.retired()}
+    known = _rules(result)
+    ever = {*spec.requirements(), *spec.retired()}
     unknown = [i for i in result["requirements"] if i not in ever]
     if unknown and result["kit"]["spec_version"] == SPEC_VERSION:
         yield f"requirements has {unknown[0]}, which its version of the spec has not."
@@ -229,7 +237,7 @@ def _diagnoses(result: Result) -> Iterator[str]:
 
 def _verdict(result: Result) -> Iterator[str]:
     """The verdict is the one that the requirements give, as far as their levels say it."""
-    known, verdict = spec.requirements(), result["verdict"]
+    known, verdict = _rules(result), result["verdict"]
     binding = {
         row["verdict"]
         for ident, row in result["requirements"].items()

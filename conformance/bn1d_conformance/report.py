@@ -39,8 +39,15 @@ def following(options: Options) -> Iterator[Progress]:
     """Follow a run: a bar in a terminal, a line every tenth elsewhere."""
     console = Console(stderr=True)
     console.print(Text(f"Judging {options.target} ({options.profile}, seed {options.seed})"))
+    with counting("checks", console) as progress:
+        yield progress
+
+
+@contextmanager
+def counting(what: str, console: Console) -> Iterator[Progress]:
+    """Count what ends of many."""
     if not console.is_terminal:
-        yield Lines()
+        yield Lines(what)
         return
     columns = (
         BarColumn(),
@@ -66,15 +73,16 @@ class Live:
 
     def advance(self, nodeid: str) -> None:
         """One more."""
-        name = nodeid.partition("::")[2]
+        name = nodeid.rpartition("::")[2]
         self.bar.update(self.task, advance=1, description=printable(name)[:50])
 
 
 class Lines:
     """Plain lines, for logs."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str) -> None:
         """Nothing has ended yet."""
+        self.what = what
         self.items = self.ended = 0
 
     def total(self, items: int) -> None:
@@ -87,7 +95,7 @@ class Lines:
         self.ended += 1
         tenth = max(self.items // 10, 1)
         if self.ended % tenth == 0 and self.ended <= self.items:
-            sys.stderr.write(f"  {self.ended} of {self.items} checks\n")
+            sys.stderr.write(f"  {self.ended} of {self.items} {self.what}\n")
 
 
 def show(result: Result, saved: Path | None, *, timings: bool = False) -> None:
@@ -170,7 +178,8 @@ def _areas(result: Result) -> Table:
     for name in seen:
         table.add_column("\n" + SIGNS.get(name, name), justify="right")
     for area in spec.areas():
-        counts = Counter(rows[r.id]["verdict"].replace("-", "_") for r in area.requirements)
+        judged = [rows[r.id]["verdict"] for r in area.requirements if r.id in rows]
+        counts = Counter(verdict.replace("-", "_") for verdict in judged)
         cells = [str(counts[v]) if counts[v] else "·" for v in seen]
         bad = any(counts[v] for v in FAILING)
         table.add_row(f"{area.name:6} {area.title}", *cells, style="red" if bad else "")

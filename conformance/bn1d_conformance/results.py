@@ -34,8 +34,9 @@ OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
     "cli_vectors.py", "cli_wire.py", "console.py", "conversions.py", "dialects.toml", "diff.py",
     "kills.py", "markup.py", "porting.py", "reading.py", "report.py", "report_diff.py",
-    "site.py", "site_bugs.py", "site_finds.py", "site_kills.py", "site_mutants.py",
-    "site_results.py", "smoke.py", "template.py", "unavailable.py",
+    "report_several.py", "several.py", "site.py", "site_bugs.py", "site_finds.py",
+    "site_kills.py", "site_mutants.py", "site_results.py", "smoke.py", "template.py",
+    "unavailable.py",
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
 KEPT = 5  # failures of one requirement that the file keeps in full
@@ -159,10 +160,9 @@ class Tally:
     def _on_offer(self, event: Mapping[str, Any]) -> None:
         self.found = {k: event[k] for k in ("capabilities", "names", "host", "calls")}
 
-    @property
-    def diverges(self) -> bool:
+    def diverges(self, rules: Mapping[str, spec.Requirement]) -> bool:
         """Whether a binding requirement has failed."""
-        return any(self.failed[i] for i, r in spec.requirements().items() if r.binding)
+        return any(self.failed[i] for i, r in rules.items() if r.binding)
 
     def verdict(self, ident: str) -> str:
         """The one verdict of a requirement: the worst that was seen of it."""
@@ -203,7 +203,8 @@ def build(
         expected: the entries of an expectations file that take part, and what they met.
         seconds: wall time of the whole run.
     """
-    rows = {i: _row(tally, i, expected) for i in spec.requirements()}
+    version = options.get("spec", spec.CURRENT)
+    rows = {i: _row(tally, i, expected) for i in spec.at(version)}
     failing = {
         i: _unexpected(tally, i, expected) for i, row in rows.items() if row["verdict"] in FAILING
     }
@@ -219,7 +220,9 @@ def build(
         "environment": environment(),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "options": dict(options),
-        "verdict": overall(rows, complete=complete, halted=gave_up(tally.halted, tally.subject)),
+        "verdict": overall(
+            rows, version, complete=complete, halted=gave_up(tally.halted, tally.subject)
+        ),
         "counts": {"total": len(rows), **{v.replace("-", "_"): counts[v] for v in VERDICTS}},
         "requirements": rows,
         "expectations": expected.rows(),
@@ -259,14 +262,22 @@ def gave_up(halted: Iterable[str], subject: Mapping[str, Any]) -> bool:
     return bool(halted) and subject.get("adapter") == "wire"
 
 
-def overall(rows: Mapping[str, Mapping[str, Any]], *, complete: bool, halted: bool) -> str:
+def overall(
+    rows: Mapping[str, Mapping[str, Any]],
+    version: str = spec.CURRENT,
+    *,
+    complete: bool,
+    halted: bool,
+) -> str:
     """Diverges if a binding requirement fails; incomplete if one that applies is open.
 
     What deviates is as the subject declares: it is counted, and makes nobody diverge.
+    Which requirements bind is that of the spec's `version`.
     Where a worker was lost so often that the rest was not run (`halted`), and nothing that came
     back was wrong, that it does not run is all that is known.
     """
-    binding = {r["verdict"] for i, r in rows.items() if spec.requirements()[i].binding}
+    rules = spec.at(version)
+    binding = {r["verdict"] for i, r in rows.items() if rules[i].binding}
     if binding & ({"fail"} if halted else set(FAILING)):
         return "diverges"
     erred = any(r["verdict"] == "error" for r in rows.values())

@@ -20,6 +20,7 @@ import pytest
 from bn1d_conformance import device, expectations, merge, offer, results
 from bn1d_conformance.partial import Place
 from bn1d_conformance.subject import TargetError
+from bn1d_reference import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +66,7 @@ class Options:
         shard: K/N, to judge part K of N; "" for all.
         expect: --expect, the path of an expectations file; "" for none.
         dialect: --dialect, as `running_var=biased`.
+        spec: the minor version of the spec whose requirements are asked for.
     """
 
     target: str
@@ -80,6 +82,18 @@ class Options:
     expect: str = ""
     worker: bool = False
     dialect: tuple[str, ...] = ()
+    spec: str = spec.CURRENT
+
+    def words(self) -> list[str]:
+        """What `bn1d run` is given, beside a target, for the same questions."""
+        pairs = [w for pair in self.names for w in ("--map", pair)]
+        pairs += [w for pair in self.dialect for w in ("--dialect", pair)]
+        return [
+            "--device", self.device, "--profile", self.profile, "--seed", str(self.seed),
+            "--timeout", str(self.timeout), "--spec", self.spec, *pairs,
+            *(["-k", self.select] if self.select else []),
+            *(["--fail-fast"] if self.fail_fast else []),
+        ]  # fmt: skip
 
 
 class Progress(Protocol):
@@ -214,14 +228,15 @@ def run(
     journal = place.journal()
     tally = results.Tally(journal.events())
     _refuse(options, tally, parent)
-    stopped = options.fail_fast and tally.diverges
+    stopped = options.fail_fast and tally.diverges(spec.at(options.spec))
     place.complete = _went_through(status) and (stopped or _all_ended(parent, journal))
     whole = place.complete and not options.shard
     applied = _apply(options, expected, tally, complete=whole, update=update)
     result = results.build(tally, asdict(options), complete=whole, expected=applied)
     if options.shard:
         rows = result["requirements"]
-        result["part"] = merge.summary(tally, rows, options.shard, complete=place.complete)
+        version, complete = options.spec, place.complete
+        result["part"] = merge.summary(tally, rows, options.shard, version, complete=complete)
     now = time.perf_counter()
     result["timings"]["reporting"] = round(now - ended, 3)
     result["seconds"] = round(now - start, 3)
@@ -293,7 +308,7 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
         "--bn1d-worker" if options.worker else "--bn1d-subject", options.target,
         "--bn1d-device", options.device,
         "--bn1d-profile", options.profile, "--bn1d-seed", str(options.seed),
-        "--bn1d-records", str(folder),
+        "--bn1d-spec", options.spec, "--bn1d-records", str(folder),
     ]  # fmt: skip
     arguments += [word for pair in options.names for word in ("--bn1d-map", pair)]
     arguments += [word for pair in options.dialect for word in ("--bn1d-dialect", pair)]

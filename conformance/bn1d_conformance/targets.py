@@ -6,6 +6,7 @@ offers subjects of its own.
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import shlex
@@ -59,6 +60,46 @@ def resolve(target: str) -> str:
         "Write module:attr or path/file.py:attr, for example torch.nn:BatchNorm1d, or a name: "
         f"{', '.join(sorted(found.names)) or 'none is installed'}.",
     )
+
+
+def named(target: str) -> str:
+    """Return a file without an attribute as `path/file.py:attr`; any other target as it is.
+
+    The file is parsed, and not run. What it names is the one public class of the file; of several,
+    and where there is none of the functions, the one whose name has "norm" or "bn" in it; of
+    several such the one with "1d" in it.
+
+    Raises:
+        TargetError: if there is no such file, it can't be parsed, or leaves a choice.
+    """
+    path = Path(target)
+    if path.suffix != ".py":
+        return target
+    try:
+        tree = ast.parse(path.read_bytes(), target)
+    except OSError:
+        raise TargetError(f"There is no file {target}.", "Check the path.") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = str(error).partition("\n")[0] or type(error).__name__
+        raise TargetError(f"{target} can't be parsed: {why}.", "It is no Python file.") from None
+    found = _candidates(tree)
+    if len(found) != 1:
+        names = ", ".join(found) or "no class and no function"
+        raise TargetError(f"{target} defines {names}.", f"Say which to judge: {target}:NAME.")
+    return f"{target}:{found[0]}"
+
+
+def _candidates(tree: ast.Module) -> list[str]:
+    """The names of a file that may be meant: as few as the rule of `named` leaves."""
+    classes, functions = (
+        [node.name for node in tree.body if isinstance(node, kind) and node.name[0] != "_"]
+        for kind in (ast.ClassDef, ast.FunctionDef)
+    )
+    found = classes or functions
+    for words in (("norm", "bn"), ("1d",)):
+        narrower = [n for n in found if any(word in n.lower() for word in words)]
+        found = narrower if len(found) > 1 and narrower else found
+    return found
 
 
 def split(target: str) -> tuple[str, str]:

@@ -75,6 +75,7 @@ class Memory:
     lost: Counter[str] = field(default_factory=Counter)
     doing: str = ""
     store: Store | None = None
+    rules: Mapping[str, spec.Requirement] = field(default_factory=spec.requirements)
 
     def enter(self, stage: str) -> None:
         """Say what the subject is about to do; not again what has cost too many processes.
@@ -375,7 +376,8 @@ class Trial:
     @property
     def diverges(self) -> bool:
         """Whether a binding requirement has failed."""
-        return any(spec.requirements()[f.requirement].binding for f in self.failures)
+        rules = self.memory.rules
+        return any(i in rules and rules[i].binding for i in {f.requirement for f in self.failures})
 
     def report(self) -> str:
         """Every failure of the item, as text: first the requirement, then what happened."""

@@ -186,6 +186,12 @@ def test_version():
     assert re.fullmatch(r"bn1d \S+, spec \S+\n", ran.stdout)
 
 
+def test_a_shell_completes_commands():
+    asked = {"_BN1D_COMPLETE": "complete_bash", "COMP_WORDS": "bn1d re", "COMP_CWORD": "1"}
+    ran = CliRunner(env=asked).invoke(cli.app, prog_name="bn1d")
+    assert sorted(ran.stdout.split()) == ["repro", "results"]
+
+
 def test_no_arguments_help():
     assert "Usage" in here().stdout + here().stderr
 

@@ -200,7 +200,7 @@ def test_the_schema_refuses(right, schema, path, value):
         ("format", lambda d: d["$defs"]["format"]["enum"]),
         ("verdict", lambda d: d["$defs"]["requirement"]["properties"]["verdict"]["enum"]),
         ("level", lambda d: d["$defs"]["requirement"]["properties"]["level"]["enum"]),
-        ("option", lambda d: d["properties"]["options"]["required"]),
+        ("option", lambda d: d["properties"]["options"]["properties"]),
     ],
 )
 def test_words_of_the_schema_are_those_of_the_kit(name, place):

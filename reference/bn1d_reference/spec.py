@@ -10,9 +10,11 @@ import functools
 import re
 import sys
 from collections import Counter
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Any
+
+from bn1d_reference import SPEC_VERSION
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +22,7 @@ else:  # Python 3.10 has no tomllib; tomli is the same parser: the one exception
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 LEVELS = ("MUST", "SHOULD", "MAY")
 STATUSES = ("stable", "provisional", "untested")
@@ -29,6 +31,9 @@ AREAS = (
     "STATE", "DTYPE", "NUM", "LAYOUT", "COMP", "CONC",
 )  # fmt: skip
 ID = re.compile(r"([A-Z]+)-([1-9][0-9]*)")
+#: Requirements come with minor versions: the first, and this one.
+FIRST, CURRENT = "0.1", SPEC_VERSION.rpartition(".")[0]
+VERSION = re.compile(r"(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})")
 
 
 class SpecError(ValueError):
@@ -51,6 +56,7 @@ class Requirement:
         since, until: the first and the last PyTorch version that it holds for, if not all.
         status: "stable"; "provisional" (reported, never failing a subject); "untested".
         untested: the reason, where the status is "untested".
+        added: the minor version of the spec that has it first, in which it is provisional.
     """
 
     id: str
@@ -65,6 +71,7 @@ class Requirement:
     until: str = ""
     status: str = "stable"
     untested: str = ""
+    added: str = FIRST
 
     @property
     def area(self) -> str:
@@ -101,6 +108,14 @@ def areas() -> tuple[Area, ...]:
     Raises:
         SpecError: if the files contradict each other.
     """
+    return tuple(
+        replace(a, requirements=tuple(as_of(CURRENT, a.requirements))) for a in _written()
+    )
+
+
+@functools.cache
+def _written() -> tuple[Area, ...]:
+    """The chapters, with the status that the files give to each requirement."""
     folder = resources.files(__package__) / "spec"
     files = {f.name: tomllib.loads(f.read_text("utf-8")) for f in folder.iterdir()}
     del files["retired.toml"]
@@ -117,6 +132,38 @@ def areas() -> tuple[Area, ...]:
 def requirements() -> dict[str, Requirement]:
     """Return every requirement by id, in reading order."""
     return {r.id: r for area in areas() for r in area.requirements}
+
+
+@functools.cache
+def at(version: str) -> dict[str, Requirement]:
+    """Return the requirements of a version of the spec by id, in reading order.
+
+    Those that came later are left out. A requirement that was withdrawn since stays withdrawn.
+
+    Args:
+        version: minor, such as "0.1".
+
+    Raises:
+        SpecError: if there is no such version, or this one does not know it yet.
+    """
+    if not (VERSION.fullmatch(version) and _key(FIRST) <= _key(version) <= _key(CURRENT)):
+        known = FIRST if FIRST == CURRENT else f"{FIRST} to {CURRENT}"
+        raise SpecError(f"there is no spec {version!r} here, but {known}")
+    return {r.id: r for area in _written() for r in as_of(version, area.requirements)}
+
+
+def as_of(version: str, rows: Iterable[Requirement]) -> Iterator[Requirement]:
+    """Yield those of a version, its new ones as provisional: they fail nobody for one release."""
+    for r in rows:
+        if r.added == version != FIRST and r.status == "stable":
+            yield replace(r, status="provisional")
+        elif _key(r.added) <= _key(version):
+            yield r
+
+
+def _key(version: str) -> tuple[int, ...]:
+    """What versions are ordered by."""
+    return tuple(map(int, version.split(".")))
 
 
 def retired() -> tuple[str, ...]:
@@ -175,6 +222,8 @@ def _validate_one(r: Requirement, ids: set[str]) -> None:
         raise SpecError(f"{r.id}: level {r.level!r} is none of {', '.join(LEVELS)}")
     if r.status not in STATUSES:
         raise SpecError(f"{r.id}: status {r.status!r} is none of {', '.join(STATUSES)}")
+    if not VERSION.fullmatch(r.added) or _key(r.added) > _key(CURRENT):
+        raise SpecError(f"{r.id}: added {r.added!r} is no minor version up to {CURRENT}")
     if (r.status == "untested") != bool(r.untested):
         raise SpecError(f"{r.id}: untested gives the reason, and only where status is untested")
     if unknown := [i for i in r.rests_on if i not in ids]:

@@ -115,6 +115,8 @@ def test_a_file_that_makes_no_area(table, said):
         ({"intent": ""}, "may not be empty"),
         ({"breaks": ""}, "may not be empty"),
         ({"source": ()}, "may not be empty"),
+        ({"added": "0.1.0"}, "added '0.1.0' is no minor version"),
+        ({"added": "99.0"}, "added '99.0' is no minor version up to"),
     ],
 )
 def test_a_requirement_that_contradicts_itself(fields, said):
@@ -166,19 +168,19 @@ def folder(monkeypatch, tmp_path):
 
 def test_areas_are_read_from_files(folder):
     assert folder.is_dir()
-    assert [area.requirements for area in spec.areas.__wrapped__()] == [(ONE,)]
+    assert [area.requirements for area in spec._written.__wrapped__()] == [(ONE,)]
 
 
 def test_retired_ids_are_read_from_their_file(folder):
     (folder / "retired.toml").write_text('retired = ["STATS-1"]')
     with pytest.raises(SpecError, match="retired id used again: STATS-1"):
-        spec.areas.__wrapped__()
+        spec._written.__wrapped__()
 
 
 def test_two_files_of_one_area_do_not_replace_each_other(folder):
     (folder / "more.toml").write_text(TEXT.replace("STATS-1", "STATS-2"))
     with pytest.raises(SpecError, match="one area"):
-        spec.areas.__wrapped__()
+        spec._written.__wrapped__()
 
 
 @pytest.mark.parametrize(("version", "parser"), [((3, 10), "tomli"), ((3, 11), "tomllib")])
@@ -186,3 +188,42 @@ def test_the_parser_is_that_of_the_python(monkeypatch, version, parser):
     monkeypatch.setattr(sys, "version_info", version)
     monkeypatch.setitem(sys.modules, parser, spec.tomllib)
     assert runpy.run_path(spec.__file__)["tomllib"] is spec.tomllib
+
+
+# Versions
+
+
+def dated(*versions):
+    return [replace(ONE, id=f"STATS-{k}", added=v) for k, v in enumerate(versions, 1)]
+
+
+@pytest.mark.parametrize(
+    ("version", "statuses"),
+    [
+        ("0.1", ["stable"]),
+        ("0.2", ["stable", "provisional"]),
+        ("0.9", ["stable", "stable"]),
+        ("0.10", ["stable", "stable", "provisional"]),
+        ("1.0", ["stable", "stable", "stable"]),
+    ],
+)
+def test_a_version_has_what_came_by_then_and_its_own_as_provisional(version, statuses):
+    found = spec.as_of(version, dated("0.1", "0.2", "0.10"))
+    assert [r.status for r in found] == statuses
+
+
+def test_what_is_provisional_or_untested_by_its_file_stays_so():
+    rows = [replace(ONE, status=s, added="0.2") for s in ("provisional", "untested")]
+    for version in ("0.2", "0.3"):
+        assert [r.status for r in spec.as_of(version, rows)] == ["provisional", "untested"]
+
+
+def test_this_version_is_the_spec_that_ships():
+    assert spec.at(spec.CURRENT) == spec.requirements()
+    assert spec.at(spec.FIRST).keys() <= spec.requirements().keys()
+
+
+@pytest.mark.parametrize("version", ["0.0", "99.0", "0.1.0", "0", "", "a.b", "00.1"])
+def test_a_version_that_there_is_not(version):
+    with pytest.raises(SpecError, match="there is no spec"):
+        spec.at(version)

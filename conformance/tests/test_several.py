@@ -1,0 +1,279 @@
+"""Several subjects in one command: what words stand for, how they are judged, what is said."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bn1d_conformance import cli, reading, report_several, several, targets
+from bn1d_conformance.run import Options
+from bn1d_conformance.several import Plan, Row
+from bn1d_conformance.subject import TargetError
+
+CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Write files into a folder, by name, and work there."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(**contents):
+        for name, text in contents.items():
+            path = tmp_path / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+
+    return call
+
+
+# What words stand for
+
+
+def test_a_folder_stands_for_its_files_in_order_and_not_for_private_ones(files):
+    files(students__b="", students__a="", students___helper="", students__deep__c="")
+    assert several.expand("students") == ["students/a.py", "students/b.py"]
+    assert several.expand("students:BN") == ["students/a.py:BN", "students/b.py:BN"]
+
+
+def test_a_pattern_stands_for_the_files_that_match(files):
+    files(s__ann__bn="", s__bob__bn="", s__bob__other="")
+    assert several.expand("s/*/bn.py:BN") == ["s/ann/bn.py:BN", "s/bob/bn.py:BN"]
+
+
+@pytest.mark.parametrize(
+    "word", ["torch.nn:BatchNorm1d", "torch-script", "mine.py", "C:\\mine.py:BN", "missing/"]
+)
+def test_other_words_stand_for_themselves(word):
+    assert several.expand(word) == [word]
+
+
+@pytest.mark.parametrize("word", ["empty", "empty:BN", "nothing/*.py"])
+def test_no_file_to_judge_is_wrong_use(tmp_path, monkeypatch, word):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    ran = CliRunner().invoke(cli.app, ["run", word])
+    assert ran.exit_code == WRONG_USE
+    assert "has no Python file to judge" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        ("class Layer: pass", "Layer"),
+        ("class Linear: pass\nclass MyBatchNorm: pass\ndef main(): pass", "MyBatchNorm"),
+        ("class BN1d: pass\nclass BN2d: pass", "BN1d"),
+        ("class _Base: pass\ndef batch_norm(x): pass\ndef helper(): pass", "batch_norm"),
+    ],
+)
+def test_a_file_alone_names_its_layer(files, code, name):
+    files(mine=code + "\nraise SystemExit('it is parsed, and not run')")
+    assert targets.named("mine.py") == f"mine.py:{name}"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("x = 3", "mine.py defines no class and no function."),
+        ("class A: pass\nclass B: pass", "mine.py defines A, B."),
+        ("def broken(:", "mine.py can't be parsed: invalid syntax"),
+        ("(" * 5000, "mine.py can't be parsed: "),
+        ("\0", "mine.py can't be parsed: "),
+    ],
+)
+def test_a_file_alone_that_leaves_a_choice_is_refused(files, code, words):
+    files(mine=code)
+    with pytest.raises(TargetError) as caught:
+        targets.named("mine.py")
+    assert str(caught.value).startswith(words)
+
+
+def test_a_file_that_is_not_there_is_refused():
+    ran = CliRunner().invoke(cli.app, ["run", "missing.py"])
+    assert (ran.exit_code, "There is no file missing.py." in ran.stderr) == (WRONG_USE, True)
+
+
+# Results files
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["s/a.py", "s/b.py:BN"], ["a.json", "b.json"]),
+        (["s/a/bn.py", "s/b/bn.py"], ["s-a-bn.py.json", "s-b-bn.py.json"]),
+        (["torch.nn:BatchNorm1d", "../x y.py"], ["torch.nn-BatchNorm1d.json", "x-y.json"]),
+        (["a:b", "a-b", "A:B"], ["a-b.json", "a-b-2.json", "A-B-3.json"]),
+    ],
+)
+def test_every_subject_has_a_file_of_its_own(words, names):
+    assert several.file_names(words) == names
+
+
+# The scheduler, with programs in the place of runs
+
+PROGRAM = """
+import json, os, pathlib, sys, time
+target, _, out = sys.argv[1:]
+if target == "hangs":
+    pathlib.Path("pid").write_text(str(os.fork() or os.getpid()))
+    time.sleep(60)
+if target == "refused":
+    print("noise\\n" * 9999 + "bn1d: It is \\x1b none.\\n      A hint.", file=sys.stderr)
+    sys.exit(2)
+if target == "torn":
+    pathlib.Path(out).write_text("{")
+if target == "dies":
+    os.abort()
+if target == "right":
+    time.sleep(0.5)
+"""
+
+
+def judged(words, **options):
+    """Judge by the program; return the rows in order, and the targets as they ended."""
+    ended = []
+    plan = Plan((sys.executable, "-c", PROGRAM), **options)
+    return several.judge(words, plan, lambda row: ended.append(row.target)), ended
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
+def test_whatever_a_run_does_costs_its_own_row(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    start = time.monotonic()
+    words = ["hangs", "refused", "torn", "dies"]
+    rows, ended = judged(words, jobs=4, limit=3, folder=tmp_path)
+    assert time.monotonic() - start < 20
+    assert [row.target for row in rows] == words
+    assert ended[-1] == "hangs"
+    assert {row.verdict for row in rows} == {"no-result"}
+    says = [row.says for row in rows]
+    assert says[:2] == ["It was not done after 3 seconds.", "It is   none."]
+    assert "can't be read as JSON" in says[2]
+    assert says[3] == "Its run ended with exit code -6."
+    kept = [reading.load_any(tmp_path / f"{word}.json") for word in words]
+    assert [d["reason"] for d in kept] == says
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the program forks")
+def test_nothing_of_a_run_outlives_its_limit(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    judged(["hangs"], limit=3)
+    child = int((tmp_path / "pid").read_text())
+    for _ in range(100):  # whoever inherits it may take a moment to bury it
+        if _ended(child):
+            return
+        time.sleep(0.05)
+    pytest.fail("the run's child is still there")
+
+
+def _ended(pid):
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def test_subjects_are_judged_at_the_same_time(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    start = time.monotonic()
+    rows, _ = judged(["right"] * 6, jobs=6)
+    together = time.monotonic() - start
+    assert together < sum(row.seconds for row in rows) / 2
+
+
+# What is said
+
+
+def counted(**numbers):
+    names = ("pass", "fail", "crash", "timeout", "not_applicable", "not_run", "error")
+    return {**dict.fromkeys(names, 0), **numbers}
+
+
+def test_the_table_has_a_line_a_subject(capsys, tmp_path):
+    rows = [
+        Row("a.py", "conforms", "", counted(not_applicable=1, **{"pass": 9})),
+        Row("b.py", "no-result", "\x1b[31mIt hangs.", {}),
+        Row("c.py", "diverges", "STATS-2 " + "x" * 500, counted(fail=2, crash=1, not_run=7)),
+    ]
+    report_several.show(rows, tmp_path)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[0][:2] == ["subject", "verdict"]
+    assert lines[1][:5] == ["a.py", "conforms", "0", "1", "9"]
+    assert lines[2][:6] == ["b.py", "no", "result", "·", "·", "·"]
+    assert lines[3][:5] == ["c.py", "diverges", "3", "7", "0"]
+    assert lines[3][-1] == "..."
+    assert " ".join(lines[4]) == "1 conforms, 1 diverges, 1 no result, of 3 subjects."
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "code"),
+    [
+        (["conforms", "conforms"], CONFORMS),
+        (["conforms", "no-result"], KIT_ERROR),
+        (["incomplete"], KIT_ERROR),
+        (["no-result", "diverges", "conforms"], DIVERGES),
+    ],
+)
+def test_the_exit_code_is_that_of_the_worst(verdicts, code):
+    assert several.exit_code([Row("t", verdict, "", {}) for verdict in verdicts]) == code
+
+
+@pytest.mark.parametrize(
+    "options", [["--shard", "1/2"], ["--resume"], ["--expect", "x.toml"], ["--timings"]]
+)
+def test_what_is_about_one_subject_is_refused(options):
+    ran = CliRunner().invoke(cli.app, ["run", "a:b", "c:d", *options])
+    assert ran.exit_code == WRONG_USE
+    assert f"{options[0]} is about one subject" in ran.stderr
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "out").write_text("")
+    ran = CliRunner().invoke(cli.app, ["run", "a:b", "c:d", "--json", str(tmp_path / "out")])
+    assert (ran.exit_code, "can't be a folder" in ran.stderr) == (WRONG_USE, True)
+
+
+def test_each_run_is_asked_the_same(monkeypatch):
+    asked = Options(
+        "",
+        "cpu",
+        "quick",
+        fail_fast=True,
+        select="STATS",
+        names=("weight=w",),
+        seed=3,
+        timeout=5.0,
+        dialect=("running_var=biased",),
+    )
+    seen = []
+    monkeypatch.setattr(cli.console, "judge", lambda options, *_, **__: seen.append(options))
+    monkeypatch.setattr(cli.console, "exit_code", lambda _: 0)
+    ran = CliRunner().invoke(cli.app, ["run", *asked.words(), "a:b"])
+    assert ran.exit_code == 0, ran.stderr
+    assert seen == [Options(**{**vars(asked), "target": "a:b"})]
+
+
+# The whole way
+
+
+def test_two_students_and_a_broken_one(bn1d, folder, tmp_path):
+    students = tmp_path / "students"
+    students.mkdir()
+    code = (folder / "layers.py").read_text()
+    (students / "ann.py").write_text(code)
+    (students / "bob.py").write_text(code.replace("var * n / (n - 1)", "var"))
+    (students / "carl.py").write_text("def broken(:")
+    words = ["--profile", "quick", "-k", "test_momentum", "--json", "out"]
+    ran = bn1d("run", "students:Right", "students/carl.py", *words, "-j", "2", cwd=tmp_path)
+    assert ran.returncode == DIVERGES, ran.stderr
+    assert "1 diverges, 1 incomplete, 2 no result, of 4 subjects." in ran.stdout
+    kept = {p.name: json.loads(p.read_text("utf-8")) for p in (tmp_path / "out").iterdir()}
+    assert len(kept) == 4
+    bob = next(d for d in kept.values() if d["verdict"] == "diverges")
+    assert bob["subject"]["target"] == "students/bob.py:Right"
+    assert bob["diagnoses"][0]["requirement"] == "STATS-2"
