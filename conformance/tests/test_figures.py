@@ -1,0 +1,97 @@
+"""The figures show the oracle's numbers, to eyes and to ears; formulas become MathML."""
+
+import importlib.util
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import torch
+
+from bn1d_conformance import site_figures
+from bn1d_conformance.site_plot import Axis, Plot, Series
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+MARKS = {m for p in DOCS.rglob("*.md") for m in site_figures.MARK.findall(p.read_text("utf-8"))}
+
+
+def hooks():
+    found = importlib.util.spec_from_file_location("learn_hooks", DOCS / "learn_hooks.py")
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
+
+
+def svg_of(figure):
+    return ET.fromstring(figure.partition("</figure>")[0] + "</figure>")[0]
+
+
+def test_every_mark_is_a_figure_and_every_figure_is_shown():
+    assert set(site_figures.FIGURES) == MARKS
+
+
+def test_a_mark_of_no_figure_is_refused():
+    with pytest.raises(KeyError):
+        site_figures.draw("<!-- drawn: no-such-figure -->")
+
+
+@pytest.mark.parametrize("name", sorted(site_figures.FIGURES))
+def test_a_figure_says_what_it_shows_and_gives_its_numbers(name):
+    figure = site_figures.draw(f"before\n\n<!-- drawn: {name} -->\n\nafter")
+    assert figure.startswith("before")
+    assert figure.endswith("after")
+    svg = svg_of(figure.removeprefix("before\n\n"))
+    title, said = svg.attrib["aria-labelledby"].split()
+    named = {child.attrib["id"]: child.text for child in svg if "id" in child.attrib}
+    assert named[title]
+    assert len(named[said]) > 80
+    assert "| --: |" in figure
+    shown = [line.attrib for line in svg if line.tag == "polyline"]
+    assert len({line["stroke-dasharray"] for line in shown}) == len(shown) >= 2
+
+
+@pytest.mark.parametrize("momentum", site_figures.MOMENTA.values())
+def test_the_averages_are_those_of_torch(momentum):
+    layer = torch.nn.BatchNorm1d(1, momentum=momentum)
+    for batch, (mean, var) in zip(
+        site_figures.stream(), site_figures.followed(momentum), strict=True
+    ):
+        layer(torch.tensor(batch).reshape(-1, 1))
+        assert layer.running_mean.item() == pytest.approx(mean, rel=1e-4, abs=1e-6)
+        assert layer.running_var.item() == pytest.approx(var, rel=1e-4)
+
+
+PLOT = Plot(
+    ident="p",
+    title="a < b",
+    description="said",
+    x=Axis("x", (0, 10)),
+    y=Axis("y", (0.01, 1.0, 100.0), log=True),
+    series=[Series("low & high", [(0, 0.01), (5, 1.0), (20, 1e9), (10, -1.0)])],
+)
+
+
+def test_a_plot_places_its_points_and_lets_none_out_of_the_frame():
+    [line] = [e for e in svg_of(PLOT.svg()) if e.tag == "polyline"]
+    points = [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
+    left, right, top, bottom = 58, 468, 12, 234
+    assert points == [
+        (left, bottom), ((left + right) / 2, (top + bottom) / 2), (right, top), (right, bottom)
+    ]  # fmt: skip
+
+
+def test_names_are_literal_and_powers_are_written_as_such():
+    written = PLOT.svg()
+    assert "a &#60; b" in written
+    assert re.search(r"10<tspan [^>]*>−2</tspan>", written)
+    assert "\n\n" not in written  # Markdown would end the figure there
+
+
+def test_formulas_become_mathml():
+    made = hooks().on_page_content(
+        '<p>so <span class="arithmatex">\\(a &lt; b\\)</span></p>'
+        '<div class="arithmatex">\\[\n\\frac{1}{n}\n\\]</div>'
+    )
+    assert "arithmatex" not in made
+    assert re.search(r'<math [^>]*display="inline"[^>]*>.*<mo>&#x0003C;</mo>.*</math></p>', made)
+    assert re.search(r'<div class="formula"[^>]*><math [^>]*display="block".*<mfrac>', made)
