@@ -6,7 +6,9 @@ A formula is TeX between dollar signs.  The browser shows MathML by itself: no s
 from __future__ import annotations
 
 import html
+import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latex2mathml.converter import convert
@@ -16,15 +18,22 @@ from bn1d_conformance import site_figures
 if TYPE_CHECKING:
     from typing import Any
 
+RESULTS = Path(__file__).resolve().parent.parent / "conformance" / "results"
 #: What pymdownx.arithmatex makes of a formula, with `generic`.
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
 )
 
 
+def published() -> dict[str, Any]:
+    """Read the published results, by name."""
+    files = sorted(RESULTS.glob("*.json"))
+    return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put the figures into the places of their marks."""
-    return site_figures.draw(markdown)
+    return site_figures.draw(markdown, published)
 
 
 def on_page_content(html: str, **_: Any) -> str:

@@ -32,12 +32,16 @@ def test_every_mark_is_a_figure_and_every_figure_is_shown():
 
 def test_a_mark_of_no_figure_is_refused():
     with pytest.raises(KeyError):
-        site_figures.draw("<!-- drawn: no-such-figure -->")
+        site_figures.draw("<!-- drawn: no-such-figure -->", dict)
+
+
+def test_results_are_read_for_a_figure_alone():
+    assert site_figures.draw("no mark", None) == "no mark"
 
 
 @pytest.mark.parametrize("name", sorted(site_figures.FIGURES))
 def test_a_figure_says_what_it_shows_and_gives_its_numbers(name):
-    figure = site_figures.draw(f"before\n\n<!-- drawn: {name} -->\n\nafter")
+    figure = hooks().on_page_markdown(f"before\n\n<!-- drawn: {name} -->\n\nafter")
     assert figure.startswith("before")
     assert figure.endswith("after")
     svg = svg_of(figure.removeprefix("before\n\n"))
@@ -59,6 +63,23 @@ def test_the_averages_are_those_of_torch(momentum):
         layer(torch.tensor(batch).reshape(-1, 1))
         assert layer.running_mean.item() == pytest.approx(mean, rel=1e-4, abs=1e-6)
         assert layer.running_var.item() == pytest.approx(var, rel=1e-4)
+
+
+def test_one_pass_alone_leaves_the_bound_and_the_variance_behind():
+    worst, bound = site_figures.variance_errors(1e4)
+    one_pass, two_pass, welford = worst
+    assert max(two_pass, welford) < bound / 10 < bound < 1 < one_pass
+    assert max(site_figures.variance_errors(1.0)[0]) < site_figures.variance_errors(1.0)[1]
+
+
+def test_the_accuracy_is_that_of_subjects_that_pass_in_training():
+    published = hooks().published()
+    shown = site_figures.judged_outputs(published)
+    assert "torch.nn.BatchNorm1d" in shown
+    for name in shown:
+        assert published[name]["requirements"]["NUM-1"]["verdict"] == "pass"
+    outputs = published["torch.nn.BatchNorm1d"]["accuracy"]["outputs"]["y fp32"]["conditions"]
+    assert shown["torch.nn.BatchNorm1d"] == [row["worst"] for row in outputs.values()]
 
 
 PLOT = Plot(
