@@ -1,25 +1,33 @@
 """The figures show the oracle's numbers, to eyes and to ears; formulas become MathML."""
 
-import importlib.util
 import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import markdown
 import pytest
 import torch
 
-from bn1d_conformance import site_figures
+from bn1d_conformance import site_figures, site_markdown
 from bn1d_conformance.site_plot import Axis, Plot, Series
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+ROOT = Path(__file__).resolve().parents[2]
+DOCS, RESULTS = ROOT / "docs", ROOT / "conformance" / "results"
 MARKS = {m for p in DOCS.rglob("*.md") for m in site_figures.MARK.findall(p.read_text("utf-8"))}
 
 
-def hooks():
-    found = importlib.util.spec_from_file_location("learn_hooks", DOCS / "learn_hooks.py")
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
-    return module
+def html_of(text):
+    """A page as the site makes it, with the extensions that the figures need."""
+    extensions = ["md_in_html", "tables", "pymdownx.arithmatex", "pymdownx.superfences"]
+    options = {
+        "pymdownx.arithmatex": {"generic": True},
+        "bn1d_conformance.site_markdown": {"results": str(RESULTS)},
+    }
+    return markdown.markdown(text, extensions=[*extensions, *options], extension_configs=options)
+
+
+def published():
+    return site_markdown.Figures(RESULTS).published()
 
 
 def svg_of(figure):
@@ -41,7 +49,7 @@ def test_results_are_read_for_a_figure_alone():
 
 @pytest.mark.parametrize("name", sorted(site_figures.FIGURES))
 def test_a_figure_says_what_it_shows_and_gives_its_numbers(name):
-    figure = hooks().on_page_markdown(f"before\n\n<!-- drawn: {name} -->\n\nafter")
+    figure = site_figures.draw(f"before\n\n<!-- drawn: {name} -->\n\nafter", published)
     assert figure.startswith("before")
     assert figure.endswith("after")
     svg = svg_of(figure.removeprefix("before\n\n"))
@@ -73,12 +81,12 @@ def test_one_pass_alone_leaves_the_bound_and_the_variance_behind():
 
 
 def test_the_accuracy_is_that_of_subjects_that_pass_in_training():
-    published = hooks().published()
-    shown = site_figures.judged_outputs(published)
+    results = published()
+    shown = site_figures.judged_outputs(results)
     assert "torch.nn.BatchNorm1d" in shown
     for name in shown:
-        assert published[name]["requirements"]["NUM-1"]["verdict"] == "pass"
-    outputs = published["torch.nn.BatchNorm1d"]["accuracy"]["outputs"]["y fp32"]["conditions"]
+        assert results[name]["requirements"]["NUM-1"]["verdict"] == "pass"
+    outputs = results["torch.nn.BatchNorm1d"]["accuracy"]["outputs"]["y fp32"]["conditions"]
     assert shown["torch.nn.BatchNorm1d"] == [row["worst"] for row in outputs.values()]
 
 
@@ -109,10 +117,14 @@ def test_names_are_literal_and_powers_are_written_as_such():
 
 
 def test_formulas_become_mathml():
-    made = hooks().on_page_content(
-        '<p>so <span class="arithmatex">\\(a &lt; b\\)</span></p>'
-        '<div class="arithmatex">\\[\n\\frac{1}{n}\n\\]</div>'
-    )
+    made = html_of("so $a < b$\n\n$$\n\\frac{1}{n}\n$$\n")
     assert "arithmatex" not in made
     assert re.search(r'<math [^>]*display="inline"[^>]*>.*<mo>&#x0003C;</mo>.*</math></p>', made)
     assert re.search(r'<div class="formula"[^>]*><math [^>]*display="block".*<mfrac>', made)
+
+
+def test_a_page_is_drawn_with_its_table_folded_and_code_stays_code():
+    made = html_of("<!-- drawn: running-mean -->\n\n```\n$ a $\n```\n")
+    assert made.count("<svg") == made.count("<table>") == made.count("<details>") == 1
+    assert "$ a $" in made
+    assert "<math" not in made
