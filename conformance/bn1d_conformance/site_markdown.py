@@ -1,0 +1,89 @@
+"""What the site reads in Markdown beyond the usual: figures, and formulas as MathML.
+
+An extension of Python-Markdown, with the folder of the published results for its one option:
+
+    markdown_extensions:
+      - bn1d_conformance.site_markdown: {results: conformance/results}
+
+A formula is TeX between dollar signs, as pymdownx.arithmatex finds it.  The browser shows MathML
+by itself: no script, no font.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latex2mathml.converter import convert
+from markdown.extensions import Extension
+from markdown.postprocessors import Postprocessor
+from markdown.preprocessors import Preprocessor
+
+from bn1d_conformance import site_figures
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from bn1d_conformance.results import Result
+
+#: What pymdownx.arithmatex makes of a formula, with `generic`.
+FORMULA = re.compile(
+    r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
+)
+BEFORE_FENCES, LAST = 28, 0  # priorities of Python-Markdown: code that shows a mark stays code
+
+
+class Figures(Preprocessor):  # type: ignore[misc]
+    """Puts figures into the places of their marks."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder of the results files."""
+        super().__init__()
+        self.folder = folder
+
+    def run(self, lines: list[str]) -> list[str]:
+        """Return the lines of a page with its figures drawn."""
+        return site_figures.draw("\n".join(lines), self.published).split("\n")
+
+    def published(self) -> dict[str, Result]:
+        """Read the published results, by name."""
+        files = sorted(self.folder.glob("*.json"))
+        return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+
+class Formulas(Postprocessor):  # type: ignore[misc]
+    """Puts MathML into the places of the formulas."""
+
+    def run(self, text: str) -> str:
+        """Return the HTML of a page with its formulas translated."""
+        return FORMULA.sub(_mathml, text)
+
+
+def _mathml(found: re.Match[str]) -> str:
+    """One formula, in the line or on a line of its own."""
+    display = "block" if found["tag"] == "div" else "inline"
+    shown: str = convert(html.unescape(found["tex"].strip()), display=display)
+    return f'<div class="formula" tabindex="0">{shown}</div>' if display == "block" else shown
+
+
+class Own(Extension):  # type: ignore[misc]
+    """The extension."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take the options of mkdocs.yml."""
+        self.config = {"results": ["conformance/results", "The folder of the results files."]}
+        super().__init__(**options)
+
+    def extendMarkdown(self, md: Any) -> None:  # noqa: N802 - Python-Markdown's
+        """Register both."""
+        figures = Figures(Path(self.getConfig("results")))
+        md.preprocessors.register(figures, "bn1d-figures", BEFORE_FENCES)
+        md.postprocessors.register(Formulas(), "bn1d-formulas", LAST)
+
+
+def makeExtension(**options: Any) -> Own:  # noqa: N802 - Python-Markdown's
+    """Return the extension, as Python-Markdown asks for it."""
+    return Own(**options)

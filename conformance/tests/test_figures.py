@@ -1,0 +1,130 @@
+"""The figures show the oracle's numbers, to eyes and to ears; formulas become MathML."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import markdown
+import pytest
+import torch
+
+from bn1d_conformance import site_figures, site_markdown
+from bn1d_conformance.site_plot import Axis, Plot, Series
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS, RESULTS = ROOT / "docs", ROOT / "conformance" / "results"
+MARKS = {m for p in DOCS.rglob("*.md") for m in site_figures.MARK.findall(p.read_text("utf-8"))}
+
+
+def html_of(text):
+    """A page as the site makes it, with the extensions that the figures need."""
+    extensions = ["md_in_html", "tables", "pymdownx.arithmatex", "pymdownx.superfences"]
+    options = {
+        "pymdownx.arithmatex": {"generic": True},
+        "bn1d_conformance.site_markdown": {"results": str(RESULTS)},
+    }
+    return markdown.markdown(text, extensions=[*extensions, *options], extension_configs=options)
+
+
+def published():
+    return site_markdown.Figures(RESULTS).published()
+
+
+def svg_of(figure):
+    return ET.fromstring(figure.partition("</figure>")[0] + "</figure>")[0]
+
+
+def test_every_mark_is_a_figure_and_every_figure_is_shown():
+    assert set(site_figures.FIGURES) == MARKS
+
+
+def test_a_mark_of_no_figure_is_refused():
+    with pytest.raises(KeyError):
+        site_figures.draw("<!-- drawn: no-such-figure -->", dict)
+
+
+def test_results_are_read_for_a_figure_alone():
+    assert site_figures.draw("no mark", None) == "no mark"
+
+
+@pytest.mark.parametrize("name", sorted(site_figures.FIGURES))
+def test_a_figure_says_what_it_shows_and_gives_its_numbers(name):
+    figure = site_figures.draw(f"before\n\n<!-- drawn: {name} -->\n\nafter", published)
+    assert figure.startswith("before")
+    assert figure.endswith("after")
+    svg = svg_of(figure.removeprefix("before\n\n"))
+    title, said = svg.attrib["aria-labelledby"].split()
+    named = {child.attrib["id"]: child.text for child in svg if "id" in child.attrib}
+    assert named[title]
+    assert len(named[said]) > 80
+    assert "| --: |" in figure
+    shown = [line.attrib for line in svg if line.tag == "polyline"]
+    assert len({line["stroke-dasharray"] for line in shown}) == len(shown) >= 2
+
+
+@pytest.mark.parametrize("momentum", site_figures.MOMENTA.values())
+def test_the_averages_are_those_of_torch(momentum):
+    layer = torch.nn.BatchNorm1d(1, momentum=momentum)
+    for batch, (mean, var) in zip(
+        site_figures.stream(), site_figures.followed(momentum), strict=True
+    ):
+        layer(torch.tensor(batch).reshape(-1, 1))
+        assert layer.running_mean.item() == pytest.approx(mean, rel=1e-4, abs=1e-6)
+        assert layer.running_var.item() == pytest.approx(var, rel=1e-4)
+
+
+def test_one_pass_alone_leaves_the_bound_and_the_variance_behind():
+    worst, bound = site_figures.variance_errors(1e4)
+    one_pass, two_pass, welford = worst
+    assert max(two_pass, welford) < bound / 10 < bound < 1 < one_pass
+    assert max(site_figures.variance_errors(1.0)[0]) < site_figures.variance_errors(1.0)[1]
+
+
+def test_the_accuracy_is_that_of_subjects_that_pass_in_training():
+    results = published()
+    shown = site_figures.judged_outputs(results)
+    assert "torch.nn.BatchNorm1d" in shown
+    for name in shown:
+        assert results[name]["requirements"]["NUM-1"]["verdict"] == "pass"
+    outputs = results["torch.nn.BatchNorm1d"]["accuracy"]["outputs"]["y fp32"]["conditions"]
+    assert shown["torch.nn.BatchNorm1d"] == [row["worst"] for row in outputs.values()]
+
+
+PLOT = Plot(
+    ident="p",
+    title="a < b",
+    description="said",
+    x=Axis("x", (0, 10)),
+    y=Axis("y", (0.01, 1.0, 100.0), log=True),
+    series=[Series("low & high", [(0, 0.01), (5, 1.0), (20, 1e9), (10, -1.0)])],
+)
+
+
+def test_a_plot_places_its_points_and_lets_none_out_of_the_frame():
+    [line] = [e for e in svg_of(PLOT.svg()) if e.tag == "polyline"]
+    points = [tuple(map(float, p.split(","))) for p in line.attrib["points"].split()]
+    left, right, top, bottom = 58, 468, 12, 234
+    assert points == [
+        (left, bottom), ((left + right) / 2, (top + bottom) / 2), (right, top), (right, bottom)
+    ]  # fmt: skip
+
+
+def test_names_are_literal_and_powers_are_written_as_such():
+    written = PLOT.svg()
+    assert "a &#60; b" in written
+    assert re.search(r"10<tspan [^>]*>−2</tspan>", written)
+    assert "\n\n" not in written  # Markdown would end the figure there
+
+
+def test_formulas_become_mathml():
+    made = html_of("so $a < b$\n\n$$\n\\frac{1}{n}\n$$\n")
+    assert "arithmatex" not in made
+    assert re.search(r'<math [^>]*display="inline"[^>]*>.*<mo>&#x0003C;</mo>.*</math></p>', made)
+    assert re.search(r'<div class="formula"[^>]*><math [^>]*display="block".*<mfrac>', made)
+
+
+def test_a_page_is_drawn_with_its_table_folded_and_code_stays_code():
+    made = html_of("<!-- drawn: running-mean -->\n\n```\n$ a $\n```\n")
+    assert made.count("<svg") == made.count("<table>") == made.count("<details>") == 1
+    assert "$ a $" in made
+    assert "<math" not in made
