@@ -101,11 +101,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the site into site/, strictly; it may ask no third party for anything."""
+    """Build the site into site/, strictly, and check it; after `--`: a command of mkdocs."""
     install(session, "docs")
-    session.run(
-        "mkdocs", *(session.posargs or ["build", "--strict"]), env={"NO_MKDOCS_2_WARNING": "1"}
-    )
+    session.run("bn1d", "site")
+    words = session.posargs or ["build", "--strict"]
+    session.run("mkdocs", *words, env={"NO_MKDOCS_2_WARNING": "1"})
+    if not session.posargs:
+        session.run("python", "docs/check_site.py", "site")
 
 
 @nox.session

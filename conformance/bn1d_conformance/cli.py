@@ -1,4 +1,4 @@
-"""The command `bn1d`: run, explain, repro, list; the others are in modules of their own.
+"""The command `bn1d`: run, explain, repro, site, list; the others are in modules of their own.
 
 Exit codes are a promise: 0 conforms, 1 diverges, 2 wrong use, 3 the kit's own error or an
 incomplete run. What is slow to import is imported by the command that needs it.
@@ -320,6 +320,29 @@ def porting(
     except reading.ResultsError as error:
         wrong_use(str(error), f"Frameworks are {', '.join(known)}.")
     typer.echo(guide.script(*sides))
+
+
+@app.command("site")
+def site_command(
+    clone: Annotated[Path, typer.Argument(help="A clone of the project's repository.")] = Path(),
+    *,
+    results: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Results files; the published ones.")
+    ] = None,
+) -> None:
+    """Draw the site's pages of spec, bugs, mutants and results into CLONE/docs, for MkDocs."""
+    from bn1d_conformance import site  # noqa: PLC0415
+
+    if not (clone / "docs").is_dir() or not (clone / "conformance" / "results").is_dir():
+        wrong_use(
+            f"{clone.resolve()} is no clone of the project.", "Run it in the clone's folder."
+        )
+    try:
+        drawn = site.pages(clone, results or clone / "conformance" / "results")
+    except site.UNREADABLE as error:
+        wrong_use(str(error), "bn1d results check FILE says whether a results file is right.")
+    site.write(drawn, clone / "docs")
+    typer.echo(f"{len(drawn)} pages are in {clone / 'docs'}; mkdocs build makes the site of them.")
 
 
 @app.command()

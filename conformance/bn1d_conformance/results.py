@@ -34,8 +34,9 @@ OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
     "cli_vectors.py", "cli_wire.py", "console.py", "conversions.py", "dialects.toml", "diff.py",
     "kills.py", "markup.py", "porting.py", "reading.py", "report.py", "report_diff.py",
-    "report_several.py", "several.py", "site.py", "site_bugs.py", "site_finds.py",
-    "site_kills.py", "site_mutants.py", "site_results.py", "smoke.py", "template.py",
+    "report_several.py", "several.py", "site.py", "site_bugs.py", "site_figures.py",
+    "site_finds.py", "site_kills.py", "site_markdown.py", "site_mutants.py", "site_plot.py",
+    "site_results.py", "site_spec.py", "site_subject.py", "smoke.py", "template.py",
     "unavailable.py",
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")

@@ -1,353 +1,105 @@
-"""From the spec and the results files to the Markdown of the site's pages.
+"""All of the site's pages that are drawn and not written: from the spec and the files to Markdown.
 
-Nothing here runs a subject or imports what does: the spec and results files are all that is read.
-A string of a results file is data, whoever wrote it: `markup` shows it as it stands.
+Nothing here runs a subject or imports what does: the spec, results files and what the project has
+found with its mutants are all that is read.
 """
 
 from __future__ import annotations
 
-import shlex
-from collections import Counter
-from typing import TYPE_CHECKING, Any
+import json
+import re
+from typing import TYPE_CHECKING
 
-from bn1d_conformance import dialect, site_bugs, site_kills, site_results
-from bn1d_conformance.markup import (
-    code,
-    facts,
-    flat,
-    level_badge,
-    link,
-    literal,
-    number,
-    prose,
-    table,
-    verdict_badge,
-    web,
+from bn1d_conformance import (
+    kills,
+    porting,
+    reading,
+    site_bugs,
+    site_finds,
+    site_kills,
+    site_mutants,
+    site_results,
+    site_spec,
+    site_subject,
 )
-from bn1d_conformance.site_results import absence, linked, sums
-from bn1d_conformance.subject import CAPABILITIES
-from bn1d_conformance.unavailable import is_absent
-from bn1d_reference import SPEC_VERSION, spec
+from bn1d_conformance.kills import KillsError
+from bn1d_conformance.reading import ResultsError
+from bn1d_conformance.site_finds import FindsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
+    from pathlib import Path
 
-    from bn1d_conformance.kills import Kills
-    from bn1d_reference.spec import Area, Requirement
+    from bn1d_conformance.results import Result
 
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
+#: Of the documentation; what is in them is drawn, and nothing else is left there.
+FOLDERS = ("bugs", "kills", "mutants", "porting", "results", "spec")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a results file: it becomes a page's address
+TAKEN = {"index"}  # by pages about all subjects
+UNREADABLE = (FindsError, KillsError, OSError, ResultsError)  # what `pages` raises
 
 
-SPEC, RESULTS = "../spec/", "../results/"  # from any drawn page
-
-
-def spec_pages(published: Published | None = None, kills: Kills | None = None) -> dict[str, str]:
-    """Return the pages of the spec by path: `spec/index.md`, then one an area.
+def pages(clone: Path, results: Path) -> dict[str, str]:
+    """Return every drawn page by its path in the documentation.
 
     Args:
-        published: results whose verdicts stand beside each requirement.
-        kills: the matrix whose mutants do.
-    """
-    published = {k: v for k, v in (published or {}).items() if not is_absent(v)}
-    areas = {f"spec/{a.name.lower()}.md": _area_page(a, published, kills) for a in spec.areas()}
-    return {"spec/index.md": _spec_index(), **areas}
-
-
-def result_pages(published: Published) -> dict[str, str]:
-    """Return the pages of the results by path: `results/index.md`, then one a file."""
-    pages = {f"results/{name}.md": result_page(result) for name, result in published.items()}
-    return {"results/index.md": site_results.index(published), **pages}
-
-
-def result_page(result: Result) -> str:
-    """Return the page of one results file, as `results.build` or `no_result` makes it.
+        clone: the project's folder, which has the mutants and the finds.
+        results: a folder of results files.
 
     Raises:
-        KeyError: if a key of the results file's schema is missing.
+        FindsError: if the table of finds is none.
+        KillsError: if the kill matrix is none.
+        OSError: if a file of the project is missing.
+        ResultsError: if a results file is none, or its name can't be a page's.
     """
-    if is_absent(result):
-        return _absent_page(result)
-    parts = (
-        _headline(result),
-        _diagnoses(result),
-        _deviations(result),
-        _expectations(result),
-        _by_area(result),
-        _accuracy(result),
-        _circumstances(result),
-        _again(result),
-        _every_requirement(result),
-    )
-    return "\n\n".join(filter(None, parts)) + "\n"
-
-
-# The spec
-
-
-def _spec_index() -> str:
-    rows = [_area_row(area) for area in spec.areas()]
-    levels = Counter(r.level for r in spec.requirements().values())
-    counts = ", ".join(f"{n} {level}" for level, n in levels.items())
-    return f"""# The spec
-
-Version {SPEC_VERSION}: {levels.total()} requirements in {len(rows)} areas ({counts}).
-A requirement is one sentence that an implementation keeps or breaks.
-Its id is permanent, and is never used again for another.
-
-{table(["Area", "Requirements"], rows, " r")}
-
-[The results](../results/index.md#by-area) tell how many of them each published subject passes.
-A MUST that is stable is binding: a subject that breaks one diverges.
-A SHOULD or a MAY, and a requirement that is still provisional, is judged and reported, and makes
-nobody diverge.
-
-## Capabilities {"{ #capabilities }"}
-
-A requirement applies to subjects that can do what it needs.
-To one that cannot it is *not applicable*, which is counted apart, and never as a pass.
-
-{table(["Capability", "Means"], [(code(k), literal(v)) for k, v in CAPABILITIES.items()])}
-"""
-
-
-def _area_row(area: Area) -> list[str]:
-    about = f"[{area.title}]({area.name.lower()}.md)<br>{prose(area.about)}"
-    return [about, str(len(area.requirements))]
-
-
-def _area_page(area: Area, published: Published, kills: Kills | None) -> str:
-    parts = [f"# {area.title}\n\n{prose(area.about)}"]
-    parts += [_requirement(r, published, kills) for r in area.requirements]
-    return "\n\n".join(parts) + "\n"
-
-
-def _requirement(r: Requirement, published: Published, kills: Kills | None) -> str:
-    rows = {
-        "Why": prose(r.intent),
-        "What breaks": prose(r.breaks),
-        "Source": "; ".join(map(literal, r.source)),
-        "Needs": ", ".join(f"[{code(n)}](index.md#capabilities)" for n in r.needs),
-        "Rests on": ", ".join(map(link, r.rests_on)),
-        "Since": r.since and f"PyTorch {literal(r.since)}",
-        "Until": r.until and f"PyTorch {literal(r.until)}",
-        "Not tested": prose(r.untested),
-        "Would have caught": site_bugs.links_of(r.id),
-        "Mutants": site_kills.links_of(kills, r.id) if kills else "",
-        "Verdicts": "<br>".join(_verdicts(r.id, published)),
+    published = read(results)
+    home = clone / "conformance"
+    matrix = kills.read(home / "tests" / "zoo")
+    mutants = json.loads((home / "mutants" / "results.json").read_text("utf-8"))["mutants"]
+    finds = home / "finds"
+    return {
+        **site_spec.pages(published, matrix),
+        **site_bugs.pages(),
+        **site_finds.page(site_finds.read(finds), finds),
+        **site_kills.pages(matrix),
+        **site_mutants.pages(mutants),
+        **result_pages(published),
+        **porting.pages(published),
     }
-    head = f"## {r.id} {{ #{r.id.lower()} }}"
-    return f"{head}\n\n{level_badge(r)}\n{prose(r.sentence)}\n{{ .normative }}\n\n{facts(rows)}"
 
 
-def _verdicts(ident: str, published: Published) -> Iterator[str]:
-    """Each verdict with its subjects; of those that it does not apply to, only how many."""
-    by_verdict: dict[str, list[str]] = {}
-    for name, result in published.items():
-        row = result["requirements"].get(ident, {"verdict": "not-run"})
-        by_verdict.setdefault(row["verdict"], []).append(linked(name, result, RESULTS, ident))
-    for verdict, subjects in by_verdict.items():
-        many = verdict == "not-applicable" and len(subjects) > 1
-        yield f"{verdict_badge(verdict)} {len(subjects) if many else ', '.join(subjects)}"
+def read(folder: Path) -> dict[str, Result]:
+    """Read the results files of a folder, by their names without the suffix.
+
+    Raises:
+        ResultsError: if there is none, if one is no results file, or its name can't be a page's.
+    """
+    files = sorted(folder.glob("*.json"))
+    if not files:
+        raise ResultsError(f"{folder} has no results files.")
+    for file in files:
+        if not NAME.fullmatch(file.stem) or file.stem in TAKEN:
+            raise ResultsError(f"{file} can't be a page: its name is not plain, or is taken.")
+    return {file.stem: reading.load_any(file) for file in files}
 
 
-# The results
+def result_pages(published: Mapping[str, Result]) -> dict[str, str]:
+    """Return the pages of the results by path: `results/index.md`, then one a file."""
+    subjects = {f"results/{name}.md": site_subject.page(r) for name, r in published.items()}
+    return {"results/index.md": site_results.index(published), **subjects}
 
 
-def _absent_page(result: Result) -> str:
-    """What could not be judged, and below it the last results that there were."""
-    head = f"# {literal(result['target'])} {{ #no-result }}\n\n{absence(result)}\n"
-    last = result["last_good"]
-    if last is None:
-        return head
-    then = f"What follows is of {literal(last['date'])}, and may be so no longer."
-    return f"{head}\n{then}\n\n{result_page(last).replace('# ', '## ', 1)}"
+def write(drawn: Mapping[str, str], docs: Path) -> None:
+    """Put the pages into the documentation, and remove those that are drawn no longer.
 
-
-def _headline(result: Result) -> str:
-    subject, kit = result["subject"], result["kit"]
-    title = subject["name"] if result["options"].get("worker") else subject["target"]
-    return f"""# {literal(title)} {{ #result }}
-
-{verdict_badge(result["verdict"])}
-{_count(result)}
-{{ .headline }}
-
-{code(subject["name"])}, version {literal(subject["version"])},
-judged by {literal(kit["name"])} {literal(kit["version"])}
-under version {literal(kit["spec_version"])} of the spec."""
-
-
-def _count(result: Result) -> str:
-    diverging, _, expected, uncovered = sums(result)
-    passed, total = (number(result["counts"][k]) for k in ("pass", "total"))
-    count = result["counts"]["deviates"]
-    deviating = f"{number(count)} deviate, " if count else ""
-    declared = f"{expected} diverge as declared, " if expected else ""
-    return (
-        f"{diverging} diverge, {deviating}{declared}{uncovered} not covered, {passed} pass, "
-        f"of {total} requirements."
-    )
-
-
-def _diagnoses(result: Result) -> str:
-    if not result["diagnoses"]:
-        return ""
-    rows = [_diagnosis(k, row) for k, row in enumerate(result["diagnoses"], 1)]
-    return "## Diagnoses\n\nThe likeliest cause first.\n\n" + "\n".join(rows)
-
-
-def _diagnosis(place: int, row: Mapping[str, Any]) -> str:
-    home, *folded = (link(str(i), SPEC) for i in (row["requirement"], *row["folded"]))
-    lines = [
-        f"{place}.  {home}: **{literal(row['cause'])}**",
-        literal(row["evidence"]),
-        f"The same explains {', '.join(folded)}." if folded else "",
-    ]
-    return "  \n    ".join(filter(None, lines))
-
-
-def _deviations(result: Result) -> str:
-    rows = [
-        (code(convention), ", ".join(link(i, SPEC) for i in ids))
-        for convention, ids in dialect.deviations(result).items()
-    ]
-    if not rows:
-        return ""
-    return f"""## Deviations
-
-What fails as PyTorch, and holds under [a convention](../dialects.md) that the subject declares.
-
-{table(["Declared", "Deviates"], rows)}"""
-
-
-def _expectations(result: Result) -> str:
-    if not result["expectations"]:
-        return ""
-    rows = [_expectation(row) for row in result["expectations"]]
-    return f"""## Known to fail
-
-Declared in {code(result["options"]["expect"])}, with reasons.
-
-{table(["About", "Reason", "Outcome"], rows)}"""
-
-
-def _expectation(row: Mapping[str, Any]) -> list[str]:
-    about = [link(row["requirement"], SPEC)] if row["requirement"] else []
-    about += [code(row["case"])] if row["case"] else []
-    reason = literal(row["reason"]) + (f"<br>{web(row['url'])}" if row["url"] else "")
-    return [" ".join(about), reason, literal(row["outcome"])]
-
-
-def _by_area(result: Result) -> str:
-    seen = list(dict.fromkeys(str(row["verdict"]) for row in result["requirements"].values()))
-    rows = [_counts(area, result, seen) for area in spec.areas()]
-    head = ["Area", "Requirements", *map(verdict_badge, seen)]
-    return "## By area\n\n" + table(head, rows, " r" + "r" * len(seen))
-
-
-def _counts(area: Area, result: Result, seen: Iterable[str]) -> list[str]:
-    rows = result["requirements"]
-    counts = Counter(str(rows[r.id]["verdict"]) for r in area.requirements if r.id in rows)
-    name = f"[{area.title}](#{area.name.lower()})"
-    return [name, str(len(area.requirements)), *(str(counts[v] or "") for v in seen)]
-
-
-def _accuracy(result: Result) -> str:
-    accuracy = result["accuracy"]
-    if not accuracy["outputs"]:
-        return ""
-    head = ["Output", "ulp, 99 of 100", "ulp, worst", "Of the bound"]
-    rows = [_score(name, row) for name, row in accuracy["outputs"].items()]
-    return f"""## Accuracy
-
-Grade: **{flat(accuracy["grade"])}** ([what the grades mean](../bounds.md#three-grades)).
-
-{table(head, rows, " rrr")}
-
-The largest values over all graded cases that passed:
-the error that 99 of 100 elements of a case stay below, and the worst one's,
-in ulp at the output's scale; and the largest share of its bound that an element used up.
-Where an answer is the small difference of large numbers, many ulp are few roundings:
-the bound knows, and the share tells."""
-
-
-def _score(name: str, row: Mapping[str, Any]) -> list[str]:
-    share = row["bound_fraction"]
-    percent = f"{share:.1%}" if isinstance(share, (int, float)) else literal(share)
-    return [literal(name), number(row["ulp"]), number(row["worst"]), percent.replace("%", " %")]
-
-
-def _circumstances(result: Result) -> str:
-    named = {k: v for k, v in result["subject"].items() if k not in ("target", "name", "version")}
-    kit = {"suite_hash": result["kit"]["suite_hash"]}
-    tables = {
-        "Subject": named,
-        "Environment": result["environment"],
-        "Options": {**result["options"], **kit},
-    }
-    parts = [f"## {title}\n\n{facts(_named(rows))}" for title, rows in tables.items()]
-    return "\n\n".join(parts) + f"\n\nThe run took {number(result['seconds'])} s."
-
-
-def _named(rows: Mapping[str, Any]) -> dict[str, str]:
-    return {literal(str(k).replace("_", " ")): flat(v) for k, v in rows.items()}
-
-
-def _again(result: Result) -> str:
-    return f"""## The same run again
-
-```console
-$ {_command(result["options"])}
-```"""
-
-
-def _command(options: Mapping[str, Any]) -> str:
-    """The command with the options that decide a verdict, on one line, quoted for a shell."""
-    words = ["bn1d", "run", *["--worker"] * bool(options.get("worker")), options["target"]]
-    for name in ("device", "profile", "timeout"):
-        words += [f"--{name}", options[name]]
-    drawn = options["seed"] or options["profile"] == "deep"
-    words += ["--seed", options["seed"]] if drawn else []
-    words += [word for pair in options["names"] for word in ("--map", pair)]
-    words += [word for pair in options.get("dialect", ()) for word in ("--dialect", pair)]
-    words += ["-k", options["select"]] if options["select"] else []
-    words += ["--expect", options["expect"]] if options["expect"] else []
-    words += ["--fail-fast"] if options["fail_fast"] else []
-    line = " ".join(shlex.quote(str(word)) for word in words)
-    return "".join(c if c.isprintable() else " " for c in line)
-
-
-def _every_requirement(result: Result) -> str:
-    parts = [_area_of(area, result) for area in spec.areas()]
-    return "\n\n".join(["## Every requirement", *parts])
-
-
-def _area_of(area: Area, result: Result) -> str:
-    found = result["requirements"]
-    rows = [(r, found[r.id]) for r in area.requirements if r.id in found]
-    head = ["Id", "Verdict", "Cases", "Requirement"]
-    judged = table(head, [_judged(r, row) for r, row in rows], "  r")
-    failures = [_failures(r, row) for r, row in rows if row["failures"]]
-    parts = [
-        f"### {area.title} {{ #{area.name.lower()} }}",
-        f'<div class="requirements" markdown>\n\n{judged}\n\n</div>',
-        *failures,
-    ]
-    return "\n\n".join(parts)
-
-
-def _judged(r: Requirement, row: Mapping[str, Any]) -> list[str]:
-    """A row, whose id is an anchor of this page and a link to the spec's."""
-    return [
-        f"{link(r.id, SPEC)}{{ #{r.id.lower()} }}",
-        verdict_badge(row["verdict"]),
-        number(row["cases"]),
-        f"{level_badge(r)} {prose(r.sentence, SPEC)}",
-    ]
-
-
-def _failures(r: Requirement, row: Mapping[str, Any]) -> str:
-    lines = [f"- {code(f['case'])} {literal(f['message'])}" for f in row["failures"]]
-    share = f"{number(row['failed'])} of {number(row['cases'])} cases fail"
-    return f"{r.id}: {share}, for example:\n\n" + "\n".join(lines)
+    What is as it was keeps its time, so that `mkdocs serve` builds anew only if something changed.
+    """
+    for folder in FOLDERS:
+        for file in (docs / folder).rglob("*"):
+            if file.is_file() and file.relative_to(docs).as_posix() not in drawn:
+                file.unlink()
+    for path, text in drawn.items():
+        file = docs / path
+        if not file.is_file() or file.read_text("utf-8") != text:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, "utf-8")

@@ -1,18 +1,26 @@
 """Code on the pages that people read does what the page says."""
 
 import json
+import posixpath
 import re
 from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from bn1d_conformance import cli, report, results
+from bn1d_conformance import cli, report, results, site
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = ROOT / "docs"
+WRITTEN = [
+    path
+    for path in sorted(DOCS.rglob("*.md"))
+    if not {path.relative_to(DOCS).parts[0], path.name} & {*site.FOLDERS, "dialects.md"}
+]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 README = PAGES[0].read_text("utf-8")
 SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
 
@@ -29,6 +37,30 @@ def test_code_runs(page):
 
 def test_there_is_code_to_run():
     assert examples(ROOT / "docs" / "learn" / "parameters.md")
+
+
+def navigation(entry):
+    """The pages of a part of mkdocs.yml's `nav`."""
+    if isinstance(entry, str):
+        return {entry}
+    parts = entry.values() if isinstance(entry, dict) else entry
+    return set().union(*map(navigation, parts))
+
+
+def test_every_page_is_in_the_navigation_or_reached_from_there():
+    drawn = site.pages(ROOT, ROOT / "conformance" / "results")
+    written = {path.relative_to(DOCS).as_posix(): path.read_text("utf-8") for path in WRITTEN}
+    pages = {**drawn, **written}
+    waiting = navigation(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
+    assert set(written) <= waiting <= set(pages)
+    reached = set()
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        links = re.findall(r"\]\(([^):#]+\.md)(?:#[^)]*)?\)", pages[page])
+        near = {posixpath.normpath(posixpath.join(posixpath.dirname(page), to)) for to in links}
+        waiting |= near - reached
+    assert reached == set(pages)
 
 
 def test_the_readme_shows_the_published_verdict(capsys):

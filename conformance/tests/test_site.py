@@ -3,9 +3,11 @@
 import copy
 import html
 import json
+import os
 import posixpath
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -17,13 +19,25 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-from bn1d_conformance import bugs, kills, markup, site, site_bugs, site_kills, site_mutants
+from bn1d_conformance import (
+    bugs,
+    cli,
+    kills,
+    markup,
+    site,
+    site_bugs,
+    site_kills,
+    site_mutants,
+    site_spec,
+    site_subject,
+)
 from bn1d_reference import SPEC_VERSION, spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,13 +167,13 @@ class Structure(HTMLParser):
 
 
 def test_one_page_an_area_and_an_index():
-    pages = site.spec_pages()
+    pages = site_spec.pages()
     assert list(pages) == ["spec/index.md", *(f"spec/{a.name.lower()}.md" for a in spec.areas())]
 
 
 @pytest.mark.parametrize("area", spec.areas(), ids=lambda a: a.name)
 def test_a_requirement_is_a_heading_and_every_word_of_it_is_there(area):
-    page = Structure(site.spec_pages()[f"spec/{area.name.lower()}.md"])
+    page = Structure(site_spec.pages()[f"spec/{area.name.lower()}.md"])
     anchors = [dict(attrs)["id"] for tag, attrs in page.tags if tag == "h2"]
     assert anchors == [r.id.lower() for r in area.requirements]
     text = "".join(page.text)
@@ -169,7 +183,7 @@ def test_a_requirement_is_a_heading_and_every_word_of_it_is_there(area):
 
 
 def test_a_verdict_stands_beside_its_requirement_and_leads_to_the_result(result):
-    pages = site.spec_pages({"mine": result})
+    pages = site_spec.pages({"mine": result})
     passing = sum(ident.startswith("STATS-") for ident in JUDGED) - 1
     link = "[<code>mine</code>](../results/mine.md#stats-2)"
     assert f'<span class="verdict bad">fail</span> {link}' in pages["spec/stats.md"]
@@ -178,23 +192,23 @@ def test_a_verdict_stands_beside_its_requirement_and_leads_to_the_result(result)
 
 def test_a_requirement_that_a_file_does_not_know_was_not_run(result):
     del result["requirements"]["STATS-2"]
-    page = site.spec_pages({"mine": result})["spec/stats.md"]
+    page = site_spec.pages({"mine": result})["spec/stats.md"]
     link = "[<code>mine</code>](../results/mine.md)"
     assert f'<span class="verdict open">not&#45;run</span> {link}' in page
 
 
 def test_of_those_that_a_requirement_does_not_apply_to_the_number_is_enough(result):
     result["requirements"]["STATS-2"]["verdict"] = "not-applicable"
-    page = site.spec_pages(dict.fromkeys("ab", result))["spec/stats.md"]
+    page = site_spec.pages(dict.fromkeys("ab", result))["spec/stats.md"]
     assert '<span class="verdict open">not&#45;applicable</span> 2' in page
-    site.result_page(result)
+    site_subject.page(result)
 
 
 def test_every_link_leads_to_a_page_and_an_anchor(result):
     published = {"mine": result}
     matrix = kills.read(ROOT / "conformance" / "tests" / "zoo")
     drawn = {
-        **site.spec_pages(published, matrix),
+        **site_spec.pages(published, matrix),
         **site.result_pages(published),
         **site_bugs.pages(),
         **site_kills.pages(matrix),
@@ -259,7 +273,7 @@ def test_a_requirement_without_a_check_is_listed_with_its_reason(monkeypatch):
 
 
 def test_a_requirement_names_the_bugs_that_it_would_have_caught():
-    page = site.spec_pages()["spec/param.md"]
+    page = site_spec.pages()["spec/param.md"]
     assert "[B230](../bugs/index.md#b230)" in page
 
 
@@ -297,7 +311,7 @@ def matrix_of(text):
 
 
 def test_a_page_says_what_the_file_says(result):
-    text = "".join(Structure(site.result_page(result)).text)
+    text = "".join(Structure(site_subject.page(result)).text)
     count = len(JUDGED)
     assert f"1 diverge, 0 not covered, {count - 1} pass, of {count} requirements." in text
     for said in (
@@ -322,12 +336,12 @@ def test_what_was_not_judged_is_counted_apart(result):
     rows["EVAL-1"]["verdict"] = "not-applicable"
     rows["EVAL-2"]["verdict"] = "not-run"
     rows["EVAL-3"]["verdict"] = "error"
-    assert "1 diverge, 3 not covered" in site.result_page(result)
+    assert "1 diverge, 3 not covered" in site_subject.page(result)
 
 
 def test_the_command_makes_the_same_run(result):
     result["options"].update(target="my file.py:Layer", profile="deep", seed=7, select="a and b")
-    [command] = re.findall(r"^\$ (.*)$", site.result_page(result), re.MULTILINE)
+    [command] = re.findall(r"^\$ (.*)$", site_subject.page(result), re.MULTILINE)
     assert shlex.split(command) == [
         *("bn1d", "run", "my file.py:Layer", "--device", "cpu", "--profile", "deep"),
         *("--timeout", "30.0", "--seed", "7", "--map", "weight=gamma", "-k", "a and b"),
@@ -348,7 +362,7 @@ def test_published_results_of_pytorch_are_of_this_spec(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_file_has_a_page_and_a_session(name):
-    assert site.result_page(PUBLISHED[name])
+    assert site_subject.page(PUBLISHED[name])
     assert name in BACKENDS
 
 
@@ -360,7 +374,7 @@ def test_known_deviations_are_of_a_backend():
 def test_what_deviates_stands_under_its_convention(result):
     result["requirements"]["STATS-3"] |= {"verdict": "deviates", "deviates": {"<momentum>": 2}}
     result["counts"]["deviates"] = 1
-    page = site.result_page(result)
+    page = site_subject.page(result)
     assert "1 deviate, " in page
     [line] = [line for line in page.splitlines() if "momentum&#62;" in line]
     assert "(../spec/stats.md#stats-3)" in line
@@ -368,7 +382,7 @@ def test_what_deviates_stands_under_its_convention(result):
 
 def test_known_deviations_stand_on_the_page_with_their_reasons(result):
     result["requirements"]["EVAL-1"]["verdict"] = "expected-fail"
-    page = site.result_page(result)
+    page = site_subject.page(result)
     text = "".join(Structure(page).text)
     assert "1 diverge, 1 diverge as declared, 0 not covered" in text
     assert "## Known to fail" in page
@@ -403,7 +417,7 @@ def test_the_results_stand_by_verdict_and_by_area(result):
 
 def test_a_worker_is_judged_again_as_a_worker(result):
     result["options"].update(target="python serve.py", worker=True)
-    assert "bn1d run --worker 'python serve.py'" in site.result_page(result)
+    assert "bn1d run --worker 'python serve.py'" in site_subject.page(result)
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.b/(c)", "https://a b", "x"])
@@ -415,6 +429,74 @@ def test_the_result_of_pytorch_is_published_and_listed():
     assert PUBLISHED["torch.nn.BatchNorm1d"]["verdict"] == "conforms"
     index = site.result_pages(PUBLISHED)["results/index.md"]
     assert "[<code>torch&#46;nn&#46;BatchNorm1d</code>](torch.nn.BatchNorm1d.md)" in index
+
+
+# The command
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """The project with empty documentation, and beside it a folder with one results file."""
+    (tmp_path / "clone" / "docs").mkdir(parents=True)
+    (tmp_path / "clone" / "conformance").symlink_to(ROOT / "conformance")
+    (tmp_path / "clone" / "mkdocs.yml").touch()
+    (tmp_path / "results").mkdir()
+    name = "torch.nn.BatchNorm1d.json"
+    shutil.copy(ROOT / "conformance" / "results" / name, tmp_path / "results" / name)
+    return tmp_path
+
+
+def drawing(clone):
+    words = ["site", str(clone / "clone"), "--results", str(clone / "results")]
+    return CliRunner().invoke(cli.app, words)
+
+
+def test_what_is_drawn_is_there_and_what_is_drawn_no_longer_is_not(clone):
+    docs = clone / "clone" / "docs"
+    stale = docs / "results" / "gone.md"
+    stale.parent.mkdir()
+    stale.touch()
+    (docs / "mine.md").touch()
+    answer = drawing(clone)
+    assert answer.exit_code == 0, answer.output
+    drawn = {f.relative_to(docs).as_posix() for f in docs.rglob("*") if f.is_file()}
+    assert drawn >= {"results/index.md", "results/torch.nn.BatchNorm1d.md", "spec/stats.md"}
+    assert drawn >= {"dialects.md", "bugs/found-by-the-kit.md", "kills/gaps.md", "mine.md"}
+    assert "results/gone.md" not in drawn
+    assert {path.partition("/")[0] for path in drawn if "/" in path} == set(site.FOLDERS)
+
+
+def test_a_page_that_stays_keeps_its_time(tmp_path):
+    site.write({"spec/a.md": "a", "spec/b.md": "b"}, tmp_path)
+    for name in "ab":
+        os.utime(tmp_path / "spec" / f"{name}.md", (1, 1))
+    site.write({"spec/a.md": "a", "spec/b.md": "new"}, tmp_path)
+    times = [(tmp_path / "spec" / f"{name}.md").stat().st_mtime for name in "ab"]
+    assert times[0] == 1 < times[1]
+    assert (tmp_path / "spec" / "b.md").read_text("utf-8") == "new"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("index", "{}", "can't be a page"),
+        ("[x](y)", "{}", "can't be a page"),
+        ("broken", "{", "can't be read as JSON"),
+        ("other", "{}", "schema_version"),
+    ],
+)
+def test_what_is_no_results_file_is_refused_in_a_sentence(clone, name, text, said):
+    (clone / "results" / f"{name}.json").write_text(text, "utf-8")
+    answer = drawing(clone)
+    assert answer.exit_code == 2
+    assert said in answer.output
+    assert not list((clone / "clone" / "docs").iterdir())
+
+
+def test_a_folder_that_is_no_clone_is_refused(tmp_path):
+    answer = CliRunner().invoke(cli.app, ["site", str(tmp_path)])
+    assert answer.exit_code == 2
+    assert "no clone" in answer.output
 
 
 # Strings are data
@@ -453,8 +535,8 @@ def replaced(value, by):
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_no_string_becomes_markup(result, hostile):
-    plain = Structure(site.result_page(replaced(result, "plain")))
-    page = Structure(site.result_page(replaced(result, hostile)))
+    plain = Structure(site_subject.page(replaced(result, "plain")))
+    page = Structure(site_subject.page(replaced(result, hostile)))
     assert page.tags == plain.tags
     assert page.code <= {"pre", "code", "span", "a"}
     shown = " ".join(re.sub(r"[\x00-\x1f\u2028-\u202e\ud800]", " ", hostile).split())
@@ -465,7 +547,7 @@ def test_no_string_becomes_markup(result, hostile):
 def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
     def structures(text):
         published = {"mine": replaced(result, text)}
-        pages = {**site.result_pages(published), **site.spec_pages(published)}
+        pages = {**site.result_pages(published), **site_spec.pages(published)}
         return [Structure(pages[p]).tags for p in ("results/index.md", "spec/stats.md")]
 
     assert structures(hostile) == structures("plain")
@@ -475,7 +557,7 @@ def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
 def test_no_string_of_a_matrix_becomes_markup(hostile):
     def structures(text):
         matrix = matrix_of(text)
-        pages = {**site_kills.pages(matrix), **site.spec_pages(kills=matrix)}
+        pages = {**site_kills.pages(matrix), **site_spec.pages(kills=matrix)}
         wanted = ("kills/index.md", "kills/stats.md", "kills/gaps.md", "spec/stats.md")
         drawn = {"a", "code"}  # a sentence may have code, and name requirements
         tags = [[tag for tag, _ in Structure(pages[path]).tags] for path in wanted]
@@ -493,7 +575,7 @@ def test_numbers_that_are_strings_are_strings(result):
     scores = changed["accuracy"]["outputs"]["y fp32"]
     scores.update(dict.fromkeys(scores, "<b>"))
     changed["seconds"] = changed["requirements"]["EVAL-1"]["cases"] = "<b>"
-    assert Structure(site.result_page(changed)).tags == Structure(site.result_page(result)).tags
+    assert Structure(site_subject.page(changed)).tags == Structure(site_subject.page(result)).tags
 
 
 @given(st.text())
@@ -540,9 +622,7 @@ def test_no_line_of_a_mutant_becomes_markup(hostile):
 
 
 def test_the_site_imports_nothing_that_runs_a_subject():
-    names = ("site", "site_bugs", "site_finds", "site_kills", "site_mutants")
-    imports = ", ".join(f"bn1d_conformance.{name}" for name in names)
-    script = f"import {imports}, sys; print(*sys.modules)"
+    script = "import bn1d_conformance.site, sys; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", script], text=True)
     names = {name.partition(".")[0] for name in loaded.split()}
     assert not names & {"numpy", "torch", "ml_dtypes", "pytest", "typer", "rich"}
