@@ -341,7 +341,7 @@ def site_command(
         drawn = site.pages(clone, results or clone / "conformance" / "results")
     except site.UNREADABLE as error:
         wrong_use(str(error), "bn1d results check FILE says whether a results file is right.")
-    site.write(drawn, clone / "docs")
+    site.write({**drawn, **site.assets(clone)}, clone / "docs")
     typer.echo(f"{len(drawn)} pages are in {clone / 'docs'}; mkdocs build makes the site of them.")
 
 

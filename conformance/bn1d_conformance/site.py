@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bn1d_conformance import (
@@ -18,6 +19,7 @@ from bn1d_conformance import (
     site_finds,
     site_kills,
     site_mutants,
+    site_playground,
     site_results,
     site_spec,
     site_subject,
@@ -28,12 +30,13 @@ from bn1d_conformance.site_finds import FindsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from bn1d_conformance.results import Result
 
 #: Of the documentation; what is in them is drawn, and nothing else is left there.
-FOLDERS = ("bugs", "kills", "mutants", "porting", "results", "spec")
+FOLDERS = ("bugs", "kills", "mutants", "playground", "porting", "results", "spec")
+#: Of a clone; npm put Pyodide there, or nobody did.
+PYODIDE = Path(".nox", "npm", "node_modules", "pyodide")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a results file: it becomes a page's address
 TAKEN = {"index"}  # by pages about all subjects
 UNREADABLE = (FindsError, KillsError, OSError, ResultsError)  # what `pages` raises
@@ -65,7 +68,13 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         **site_mutants.pages(mutants),
         **result_pages(published),
         **porting.pages(published),
+        **site_playground.pages(clone / PYODIDE),
     }
+
+
+def assets(clone: Path) -> dict[str, bytes]:
+    """Return what the drawn pages load, by its path in the documentation."""
+    return site_playground.files(clone / PYODIDE)
 
 
 def read(folder: Path) -> dict[str, Result]:
@@ -89,8 +98,8 @@ def result_pages(published: Mapping[str, Result]) -> dict[str, str]:
     return {"results/index.md": site_results.index(published), **subjects}
 
 
-def write(drawn: Mapping[str, str], docs: Path) -> None:
-    """Put the pages into the documentation, and remove those that are drawn no longer.
+def write(drawn: Mapping[str, str | bytes], docs: Path) -> None:
+    """Put files into the documentation, and remove those that are drawn no longer.
 
     What is as it was keeps its time, so that `mkdocs serve` builds anew only if something changed.
     """
@@ -98,8 +107,8 @@ def write(drawn: Mapping[str, str], docs: Path) -> None:
         for file in (docs / folder).rglob("*"):
             if file.is_file() and file.relative_to(docs).as_posix() not in drawn:
                 file.unlink()
-    for path, text in drawn.items():
-        file = docs / path
-        if not file.is_file() or file.read_text("utf-8") != text:
+    for path, found in drawn.items():
+        file, content = docs / path, found.encode() if isinstance(found, str) else found
+        if not file.is_file() or file.read_bytes() != content:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text, "utf-8")
+            file.write_bytes(content)

@@ -18,7 +18,8 @@ DOCS = ROOT / "docs"
 WRITTEN = [
     path
     for path in sorted(DOCS.rglob("*.md"))
-    if not {path.relative_to(DOCS).parts[0], path.name} & {*site.FOLDERS, "dialects.md"}
+    if not {path.relative_to(DOCS).parts[0], path.name}
+    & {*site.FOLDERS, "dialects.md", "playground.md"}
 ]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 README = PAGES[0].read_text("utf-8")
