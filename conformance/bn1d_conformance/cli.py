@@ -368,6 +368,9 @@ def main() -> None:
     """Run the command line; what is the kit's own fault ends with exit code 3."""
     try:
         app()
+    except OSError as error:
+        typer.echo(f"bn1d: {console.refusal(error)}", err=True)
+        sys.exit(console.KIT_ERROR)
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the code for it
         typer.echo(f"bn1d: the kit itself failed: {type(error).__name__}: {error}", err=True)
         sys.exit(console.KIT_ERROR)

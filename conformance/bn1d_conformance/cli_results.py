@@ -44,8 +44,7 @@ def _read(path: Path, load: Callable[[Path], Result]) -> Result:
 
 
 def _writable(path: Path) -> Path:
-    if path.is_dir() or not path.resolve().parent.is_dir():
-        console.wrong_use(f"{path} can't be written.", "Give a file in a folder that exists.")
+    console.check_output("OUT", path)
     return path
 
 
@@ -122,14 +121,14 @@ def badge_command(
     ] = None,
 ) -> None:
     """Draw a badge of FILE, or print the JSON that shields.io draws one from."""
-    from bn1d_conformance import badge, reading  # noqa: PLC0415
+    from bn1d_conformance import badge, files, reading  # noqa: PLC0415
 
     document = _read(file, reading.load_any)
     text = json_module.dumps(badge.endpoint(document), ensure_ascii=False) + "\n"
     if svg:
-        _writable(svg).write_text(badge.svg(document), "utf-8")
+        files.write(badge.svg(document), _writable(svg))
     if endpoint:
-        _writable(endpoint).write_text(text, "utf-8")
+        files.write(text, _writable(endpoint))
     if not (svg or endpoint):
         sys.stdout.write(text)
 

@@ -24,6 +24,18 @@ def wrong_use(sentence: str, hint: str = "") -> NoReturn:
     raise typer.Exit(WRONG_USE)
 
 
+def refusal(error: OSError) -> str:
+    """What the system refused, a full disk for example, as a sentence."""
+    said = [str(error.filename)] if error.filename else []
+    return f"It can't go on: {': '.join([*said, error.strerror or str(error)])}."
+
+
+def stop(error: OSError, hint: str) -> NoReturn:
+    """One sentence, a hint, exit code 3."""
+    typer.echo(f"bn1d: {refusal(error)}" + (f"\n      {hint}" if hint else ""), err=True)
+    raise typer.Exit(KIT_ERROR)
+
+
 def exit_code(result: Result) -> int:
     """The exit code of a run; that of a part covers what the part was asked for.
 
@@ -38,7 +50,9 @@ def exit_code(result: Result) -> int:
 
 def check_output(option: str, path: Path | None) -> None:
     """Find out before the run, and not after it, that the file can't be written."""
-    if path and (path.is_dir() or not path.resolve().parent.is_dir()):
+    from bn1d_conformance import files  # noqa: PLC0415
+
+    if path and not files.is_writable(path):
         wrong_use(f"{option} {path} can't be written.", "Give a file in a folder that exists.")
 
 
@@ -95,5 +109,7 @@ def judge(
     except ExpectationsError as error:
         hint = "docs/exit-codes-and-files.md shows one; --update-expectations writes one."
         wrong_use(str(error), hint)
+    except OSError as error:
+        stop(error, f"When it can, run it again with --json {json} --resume." if json else "")
     report.show(result, json, timings=timings)
     return result

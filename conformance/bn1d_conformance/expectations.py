@@ -19,6 +19,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bn1d_conformance import files
 from bn1d_reference import spec
 
 if sys.version_info >= (3, 11):
@@ -231,7 +232,7 @@ def write(entries: Sequence[Expectation], path: Path) -> None:
     if path.is_file():
         head = path.read_text("utf-8").partition("[[expect]]")[0].strip()
     blocks = filter(None, [head, *map(_block, entries)])
-    path.write_text("\n\n".join(blocks) + "\n", "utf-8")
+    files.write("\n\n".join(blocks) + "\n", path)
 
 
 def _block(entry: Expectation) -> str:

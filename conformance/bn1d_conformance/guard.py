@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.subject import Array, Config, Gradients, Layer, State
     from bn1d_conformance.trial import Memory
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 FOLDERS = re.compile(r'(?<=File ")[^"]*[/\\]')  # of a traceback that an error quotes
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +92,10 @@ def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs
             return call(*args, **options)
         except UnaskedError:
             raise
+        except OSError as error:
+            if error.errno in FULL:  # of the machine: the run is at an end, and blames nobody
+                raise
+            raise SubjectError(stage, describe(error), error) from error
         except SubjectError as error:
             raise SubjectError(stage, error.said, error.error, error.verdict) from error
         except BaseException as error:

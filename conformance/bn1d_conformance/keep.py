@@ -21,6 +21,10 @@ LARGEST = 256 << 20  # bytes of one file; when it is full, what is new is not ke
 FILES = 4  # versions of the oracle whose answers stay
 CHECK = 16  # bytes of the checksum before each value
 WAIT = 2.0  # seconds for another process to finish writing
+FAULTS = (OSError, sqlite3.Error, UnicodeDecodeError)
+#: Subclasses of DatabaseError say: busy, full, read-only. The other is of a message of SQLite's
+#: that quotes what is damaged.
+DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
 DECIDING = ("cases.py", "expected.py", "keep.py", "numbers.py")  # beside bn1d_reference
 
 
@@ -52,6 +56,7 @@ class Store:
         """Open nothing yet: most processes that have a store never ask it."""
         self.path = home / f"answers-{version()}.sqlite"
         self._connections: dict[int, sqlite3.Connection] = {}
+        self._wait = WAIT
 
     def get(self, key: bytes) -> bytes | None:
         """The value, if it is there and whole."""
@@ -59,7 +64,7 @@ class Store:
             row = (
                 self._open().execute("SELECT value FROM answers WHERE key = ?", (key,)).fetchone()
             )
-        except (OSError, sqlite3.Error) as error:
+        except FAULTS as error:
             self._broken(error)
             return None
         if row is None or not isinstance(row[0], bytes):
@@ -72,7 +77,7 @@ class Store:
         row = key, _checksum(key, value) + value
         try:
             self._open().execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
-        except (OSError, sqlite3.Error) as error:
+        except FAULTS as error:
             self._broken(error)
 
     def _open(self) -> sqlite3.Connection:
@@ -85,7 +90,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         _forget_old(self.path)
-        new = sqlite3.connect(self.path, timeout=WAIT, isolation_level=None)
+        new = sqlite3.connect(self.path, timeout=self._wait, isolation_level=None)
         new.execute("PRAGMA journal_mode = WAL")  # readers do not wait for a writer
         new.execute("PRAGMA synchronous = OFF")  # what a power cut loses is computed again
         [size] = new.execute("PRAGMA page_size").fetchone()
@@ -94,8 +99,16 @@ class Store:
         return new
 
     def _broken(self, error: Exception) -> None:
-        """Go without this once; a file that is no database any more is removed, and begun anew."""
-        if type(error) is sqlite3.DatabaseError:  # its subclasses say: busy, full, read-only
+        """Go without this once; a file that is no database any more is removed, and begun anew.
+
+        Whoever holds the file longer than anybody writes is stopped, or hangs: nobody waits for
+        it again.
+        """
+        if "locked" in str(error):
+            self._wait = 0.0
+            if held := self._connections.get(os.getpid()):
+                held.execute("PRAGMA busy_timeout = 0")
+        if type(error) in DAMAGE:
             self._connections.pop(os.getpid(), None)
             _remove(self.path)
 

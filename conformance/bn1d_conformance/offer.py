@@ -10,6 +10,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from bn1d_conformance import files
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -50,9 +52,7 @@ def ask(folder: Path | None, worker: str, question: Callable[[], Offer]) -> Offe
         return None
     asking.touch()
     offer = question()
-    part = folder / f"{worker}.offer"
-    part.write_text(json.dumps(asdict(offer)))
-    part.replace(known)
+    files.write(json.dumps(asdict(offer)), known)
     asking.unlink()
     return offer
 

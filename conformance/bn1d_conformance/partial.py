@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bn1d_conformance import results
 from bn1d_conformance.expectations import ExpectationsError
 from bn1d_conformance.merge import difference
-from bn1d_conformance.records import Journal
+from bn1d_conformance.records import Journal, lines
 from bn1d_conformance.subject import TargetError
 
 try:
@@ -131,8 +131,8 @@ def _attempt(home: Path, options: Options, *, resume: bool) -> Place:
 def _hand_over(earlier: list[Path], folder: Path) -> None:
     """Tell an attempt what the earlier ones know: what has ended, what it cost, the offer."""
     (folder / "done").write_text(json.dumps([*Journal(*earlier).ended]), "utf-8")
-    lost = [p.read_text("utf-8") for f in earlier if (p := f / "lost").exists()]
-    (folder / "lost").write_text("".join(lost), "utf-8")
+    lost = [stage for f in earlier for stage in lines(f / "lost") if stage]
+    (folder / "lost").write_text("".join(json.dumps(stage) + "\n" for stage in lost), "utf-8")
     for name in SHARED:
         for path in [f / name for f in earlier if (f / name).exists()][-1:]:
             shutil.copy(path, folder / name)

@@ -7,6 +7,7 @@ nor a framework until a check runs.
 from __future__ import annotations
 
 import faulthandler
+import functools
 import json
 import os
 import secrets
@@ -14,7 +15,7 @@ import signal
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -32,6 +33,7 @@ IMPORT_TIMEOUT = 30.0  # seconds that importing a target may take, at least
 PROFILES = ("quick", "full", "deep")
 MEMORY = pytest.StashKey["Memory | None"]()
 RECORDER = pytest.StashKey[Recorder]()
+STOPPED = "bn1d_stopped"  # why a worker stopped, among what xdist hands to the parent
 PLACE = pytest.StashKey[int]()
 
 
@@ -70,10 +72,22 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.bn1d_seed is None:  # workers of xdist are given the options as they are now
         config.option.bn1d_seed = fresh_seed(config.option.bn1d_profile)
     folder, worker = config.getoption("--bn1d-records"), _worker(config)
-    config.stash[RECORDER] = Recorder(folder / f"{worker}.jsonl" if folder and worker else None)
+    path = folder / f"{worker}.jsonl" if folder and worker else None
+    config.stash[RECORDER] = Recorder(path, functools.partial(_stop, config))
     if folder and worker:
         _redirect(folder / f"{worker}.log")
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the run means no subject
+
+
+def _stop(config: pytest.Config, error: OSError) -> NoReturn:
+    """End the run of a worker that can't write down what it sees, and tell the parent why."""
+    getattr(config, "workeroutput", {})[STOPPED] = unwritable(error)
+    pytest.exit(unwritable(error))
+
+
+def unwritable(error: OSError) -> str:
+    """Why a run stops that can't write down what it sees."""
+    return f"the records of the run can't be written: {error.strerror}"
 
 
 def fresh_seed(profile: str) -> int:

@@ -19,7 +19,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from bn1d_conformance.expected import Answer
@@ -32,15 +32,31 @@ OF_THE_RUN = ("loading", "loaded", "refused", "offer", "spent")
 class Recorder:
     """Appends events to a file, or keeps them where there is no folder to write to."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Open the file; every event is flushed, so a crash loses none."""
+    def __init__(self, path: Path | None, failed: Callable[[OSError], Any] | None = None) -> None:
+        """Open the file; every event is flushed, so a crash loses none.
+
+        Args:
+            path: of the file.
+            failed: is told where it can't be written, as on a full disk.
+        """
         self._file = path.open("a", encoding="utf-8") if path else None
+        self._failed = failed
 
     def write(self, event: str, **values: Any) -> None:
-        """Append one event."""
-        if self._file:
+        """Append one event.
+
+        Raises:
+            OSError: if it can't be written; what is left of it is no event for a reader.
+        """
+        if not self._file:
+            return
+        try:
             self._file.write(json.dumps({"e": event, **values}, default=_plain) + "\n")
             self._file.flush()
+        except OSError as error:
+            if self._failed:
+                self._failed(error)
+            raise
 
     def compared(self, got: Array | None, answer: Answer) -> None:
         """Hear of an answer and of the bound that it is judged under: no event of a run."""
@@ -54,19 +70,31 @@ def _plain(value: Any) -> Any:
 def read(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield every event of a folder; a line that a crash cut short is left out."""
     for path in sorted(folder.glob("*.jsonl")):
-        for event in _events(path):
+        for event in events(path):
             if event:
                 yield {**event, "process": path.stem}
 
 
-def _events(path: Path) -> Iterator[dict[str, Any] | None]:
+def lines(path: Path) -> Iterator[Any]:
+    """Yield what each line of a file holds; None in the place of one that is cut short.
+
+    Where the file is not there, that is nothing.
+    """
+    text = path.read_text("utf-8", errors="replace") if path.exists() else ""
+    yield from map(_line, text.splitlines())
+
+
+def _line(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def events(path: Path) -> Iterator[dict[str, Any] | None]:
     """Yield the events of one process; None in the place of a line that is none."""
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        yield event if isinstance(event, dict) else None
+    for event in lines(path):
+        yield event if isinstance(event, dict) and "e" in event else None
 
 
 class Journal:
@@ -91,13 +119,13 @@ class Journal:
     def events(self) -> Iterator[dict[str, Any]]:
         """Yield what counts: items in the order of the checks, whoever judged them, and when."""
         yield from self.common
-        for events in sorted(self.ended.values(), key=_place):
-            yield from events
+        for item in sorted(self.ended.values(), key=_place):
+            yield from item
 
     def _read(self, path: Path, begun: dict[str, list[dict[str, Any]]]) -> None:
         """Read one process's file; `begun` has the items of its folder that have not ended."""
         item: list[dict[str, Any]] = []
-        for event in _events(path):
+        for event in events(path):
             kind = event["e"] if event else "torn"
             if event is None:
                 item = []  # of an item with a gap nothing is believed

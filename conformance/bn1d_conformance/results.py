@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import tempfile
 from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -14,7 +12,7 @@ from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import __version__
+from bn1d_conformance import __version__, files
 from bn1d_conformance.diagnosis import diagnose
 from bn1d_conformance.expectations import Applied
 from bn1d_reference import SPEC_VERSION, spec
@@ -362,18 +360,14 @@ def environment() -> dict[str, Any]:
 
 
 def write(result: Result, path: Path) -> None:
-    """Write the document whole or not at all: a temporary file beside it is put in its place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the document whole or not at all.
+
+    Raises:
+        OSError: if it can't be written.
+        ValueError: if it has what JSON has not.
+    """
     text = json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    files.write(text, path)
 
 
 def schema(name: str = "results") -> dict[str, Any]:

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
 from bn1d_conformance import device, expectations, merge, offer, results
 from bn1d_conformance.partial import Place
+from bn1d_conformance.plugin import STOPPED, unwritable
+from bn1d_conformance.records import events
 from bn1d_conformance.subject import TargetError
 from bn1d_reference import spec
 
@@ -37,6 +42,9 @@ HANDS_OFF = (
 #: pytest's own plugins of which no verdict has anything, and which cost as much as the oracle:
 #: they catch what is logged in three phases of every item, and collect garbage five times.
 UNUSED = ("logging", "unraisableexception", "threadexception")
+AGAIN = "rerun"  # an outcome of pytest's reports: this one says nothing
+OUTSIDE = (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has no SIGKILL
+GRACE = 2.0  # seconds in which a process that hung up has ended
 SIGNS = {
     device.SIGN: ("crash", "lost its device"),
     "Timeout (": ("timeout", "did not return within the time limit"),
@@ -116,6 +124,8 @@ class Parent:
     started: int = 0
     items: list[str] | None = None
     ended: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
+    stopped: str = ""
 
     def pytest_configure_node(self) -> None:
         """Give up when workers die before they could even collect."""
@@ -130,50 +140,84 @@ class Parent:
             self.progress.total(len(ids))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count an item when it is torn down, or lost."""
+        """Count an item when it is torn down, or lost for good."""
+        if report.outcome == AGAIN:
+            return
         if report.when in {"teardown", "???"} and report.nodeid not in self.ended:
             self.ended.add(report.nodeid)
             self.progress.advance(report.nodeid)
 
-    def pytest_handlecrashitem(self, crashitem: str, report: Any) -> None:
+    def pytest_testnodedown(self, node: Any) -> None:
+        """End the run if a worker says that it can't go on, and why."""
+        if why := getattr(node, "workeroutput", {}).get(STOPPED):
+            self._stop(why)
+
+    def _stop(self, why: str) -> NoReturn:
+        self.stopped = why
+        pytest.exit(why)
+
+    def pytest_handlecrashitem(self, crashitem: str, report: Any, sched: Any) -> None:
+        """Account for a lost worker: say what it was doing, or have the item judged again.
+
+        Nothing is said of the subject where the worker had done nothing for it yet, or was killed
+        from outside: by an operator, or by a machine that is out of memory. That of an item which
+        is killed again is its own.
+        """
+        begun = list(_last_item(self.folder / f"{report.node.gateway.id}.jsonl"))
+        is_begun = bool(begun) and begun[0]["nodeid"] == crashitem
+        is_killed = _killed(report.node.gateway) and crashitem not in self.again
+        if begun and not is_killed:
+            self._died(begun, report.node.gateway.id)
+        if (not is_begun or is_killed) and crashitem not in self.again:
+            # lost in the same way again, it stays open, and the run is incomplete
+            self.again.add(crashitem)
+            report.outcome = AGAIN
+            sched.mark_test_pending(crashitem)
+
+    def _died(self, begun: list[dict[str, Any]], worker: str) -> None:
         """Write down what the worker was doing when it was lost, and that it was."""
-        worker = report.node.gateway.id
-        begun = list(_last_item(self.folder / f"{worker}.jsonl"))
         verdict, how = _cause_of_death(self.folder / f"{worker}.log")
         offer.died(self.folder, worker)
-        item, case, stage = _at_hand(begun)
+        case, stage = _at_hand(begun)
         event = {
             "e": "died",
-            "nodeid": crashitem,
-            "requirements": item,
+            "nodeid": begun[0]["nodeid"],
+            "requirements": begun[0]["requirements"],
             "case": case,
             "verdict": verdict,
             "message": f"The subject {how}, in {stage}.",
             "cause": f"{stage} raises {verdict}",
             "says": f"the subject {how}, in {stage}",
         }
-        with (self.folder / "parent.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event) + "\n")
-        offer.lose(self.folder, stage)
-        self.pytest_runtest_logreport(report)
+        try:
+            with (self.folder / "parent.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(event) + "\n")
+            offer.lose(self.folder, stage)
+        except OSError as error:
+            self._stop(unwritable(error))
+
+
+def _killed(gateway: Any) -> bool:
+    """Whether a worker was ended by a signal that no fault of its own raises."""
+    child = getattr(getattr(gateway, "_io", None), "popen", None)  # execnet has no public name
+    with suppress(subprocess.TimeoutExpired):
+        return child is not None and -child.wait(GRACE) in OUTSIDE
+    return False
 
 
 def _last_item(path: Path) -> Iterator[dict[str, Any]]:
     """The events from the last `item` on."""
-    lines = path.read_text("utf-8", errors="replace").splitlines() if path.exists() else []
-    events = [json.loads(line) for line in lines if line.endswith("}")]
-    starts = [k for k, event in enumerate(events) if event["e"] == "item"]
-    yield from events[starts[-1] :] if starts else []
+    whole = [event for event in events(path) if event]
+    starts = [k for k, event in enumerate(whole) if event["e"] == "item"]
+    yield from whole[starts[-1] :] if starts else []
 
 
-def _at_hand(events: list[dict[str, Any]]) -> tuple[list[str], str, str]:
-    """The requirements of the item, the case that was begun last, and what was being done."""
-    last = {event["e"]: event for event in events}
-    if not events:
-        return [], "", "nothing that was asked for"
+def _at_hand(begun: list[dict[str, Any]]) -> tuple[str, str]:
+    """The case of an item that was begun last, and what was being done."""
+    last = {event["e"]: event for event in begun}
     case = last.get("case", {"case": ""})["case"]
     stage = last.get("doing", {"stage": "finding out what it offers"})["stage"]
-    return events[0]["requirements"], case, stage
+    return case, stage
 
 
 def _cause_of_death(log: Path) -> tuple[str, str]:
@@ -216,6 +260,7 @@ def run(
     Raises:
         TargetError: if the target can't be judged at all.
         ExpectationsError: if the expectations file is none.
+        OSError: if the records can't be written; what was judged before is in them.
     """
     if place is None:
         with tempfile.TemporaryDirectory(prefix="bn1d-") as name:
@@ -224,6 +269,8 @@ def run(
     expected = _expected(options, update=update)
     parent = Parent(place.folder, progress or Silent(), options.jobs)
     status = _pytest(options, parent, place.folder)
+    if parent.stopped:
+        raise OSError(parent.stopped)
     ended = time.perf_counter()
     journal = place.journal()
     tally = results.Tally(journal.events())
