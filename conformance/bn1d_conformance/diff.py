@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bn1d_conformance.bounded import SHORT, printable
 from bn1d_conformance.results import FAILING, HELD
 
 if TYPE_CHECKING:
@@ -66,4 +67,5 @@ def _counts(old: Result, new: Result) -> Iterator[tuple[str, list[int]]]:
 def _warnings(old: Result, new: Result) -> Iterator[str]:
     for name, (part, key) in COMPARED.items():
         if old[part][key] != new[part][key]:
-            yield f"the {name} differs: {old[part][key] or 'all'}, then {new[part][key] or 'all'}"
+            was, now = (printable(side[part][key] or "all")[:SHORT] for side in (old, new))
+            yield f"the {name} differs: {was}, then {now}"
