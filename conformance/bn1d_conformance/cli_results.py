@@ -144,6 +144,7 @@ def none_command(
 ) -> None:
     """Write in the place of FILE that there is no result, and why; it keeps the last good one."""
     from bn1d_conformance import results, unavailable  # noqa: PLC0415
+    from bn1d_conformance.bounded import printable  # noqa: PLC0415
     from bn1d_conformance.reading import ResultsError  # noqa: PLC0415
 
     if not reason.strip():
@@ -153,4 +154,4 @@ def none_command(
     except ResultsError as error:
         console.wrong_use(str(error), "--target says what was to be judged.")
     results.write(document, file)
-    typer.echo(f"{file}: {results.printable(unavailable.sentence(document))}")
+    typer.echo(f"{file}: {printable(unavailable.sentence(document))}")

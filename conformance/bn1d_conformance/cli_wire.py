@@ -29,8 +29,8 @@ def smoke(
     ] = 6.0,
 ) -> None:
     """Test a worker's manners before its mathematics, and say what is malformed."""
-    from bn1d_conformance import results  # noqa: PLC0415
     from bn1d_conformance.adapters.wire import session_of  # noqa: PLC0415
+    from bn1d_conformance.bounded import printable  # noqa: PLC0415
     from bn1d_conformance.subject import Request, TargetError  # noqa: PLC0415
     from bn1d_conformance.wire.smoke import smoke as rows  # noqa: PLC0415
 
@@ -43,7 +43,7 @@ def smoke(
         faults += bool(fault)
         typer.echo(f"{'bad' if fault else 'ok ':4}{manner}")
         if fault:
-            typer.echo(f"    {results.printable(fault)}")
+            typer.echo(f"    {printable(fault)}")
     typer.echo(
         f"\n{faults or 'Nothing'} is malformed." if faults < 2 else f"\n{faults} are malformed."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bn1d_conformance.bounded import SHORT, printable
 from bn1d_conformance.results import FAILING, HELD
 
 if TYPE_CHECKING:
@@ -69,4 +70,5 @@ def _warnings(old: Result, new: Result) -> Iterator[str]:
         now = new[part].get(key)
         was = old[part].get(key, now)
         if was != now:
-            yield f"the {name} differs: {was or 'all'}, then {now or 'all'}"
+            was, now = (printable(value or "all")[:SHORT] for value in (was, now))
+            yield f"the {name} differs: {was}, then {now}"

@@ -17,9 +17,11 @@ import json
 import platform
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import files
+from bn1d_conformance import bounded, files
+from bn1d_conformance.bounded import printable, short
 from bn1d_reference import spec
 
 if sys.version_info >= (3, 11):
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     Seen = Mapping[str, Mapping[str, bool]]
 
 CONDITIONS = ("device", "profile", "version", "system", "machine", "python")
+MOST_BYTES = 2**20  # of a file
+MOST_ENTRIES = 1000  # of a file
 KEYS = ("requirement", "case", "reason", "url", "when")
 TODO = "TODO: say why"
 #: What became of an entry: something that it names failed; all of it passed; none of it was
@@ -120,6 +124,11 @@ class Applied:
             return NOT_ASKED
         return PASSES if held else NO_MATCH
 
+    @cached_property
+    def stale(self) -> list[Expectation]:
+        """The entries that nothing fails of."""
+        return [e for e in self.entries if self.outcome(e) == PASSES]
+
     def covered(self, ident: str) -> set[str]:
         """The cases of a requirement that some entry is about."""
         cases = self.seen.get(ident, {})
@@ -135,7 +144,7 @@ class Applied:
         cases = self.seen.get(ident, {})
         if not all(cases.values()) and not self.unexpected(ident):
             return "expected-fail"
-        stale = [e for e in self.entries if self.outcome(e) == PASSES]
+        stale = self.stale
         if verdict == "pass" and any(e.covers(ident, case) for e in stale for case in cases):
             return "unexpected-pass"
         return verdict
@@ -172,33 +181,43 @@ def load(path: Path) -> list[Expectation]:
         ExpectationsError: if it can't be read or an entry says nothing that could be met.
     """
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(bounded.read(path, MOST_BYTES).decode())
+    except RecursionError:
+        raise ExpectationsError(f"{path} can't be read as TOML: it is nested too deep.") from None
     except (OSError, ValueError) as error:
-        raise ExpectationsError(f"{path} can't be read as TOML: {error}.") from None
+        said = printable(error)[:200].rstrip(".")
+        raise ExpectationsError(f"{path} can't be read as TOML: {said}.") from None
     rows = document.pop("expect", [])
     if document or not isinstance(rows, list):
         raise ExpectationsError(f"{path} holds something else than tables [[expect]].")
+    if len(rows) > MOST_ENTRIES:
+        said = f"{len(rows)} entries, more than the {MOST_ENTRIES} that are read"
+        raise ExpectationsError(f"{path} has {said}.")
     entries = [_entry(row, f"{path}, entry {k}") for k, row in enumerate(rows, 1)]
-    places = [entry.place for entry in entries]
-    for k, place in enumerate(places):
-        if place in places[:k]:
-            raise ExpectationsError(f"{path}, entry {k + 1}: {entries[k].name} is there twice.")
+    places: set[Any] = set()
+    for k, entry in enumerate(entries, 1):
+        if entry.place in places:
+            raise ExpectationsError(f"{path}, entry {k}: {short(entry.name)} is there twice.")
+        places.add(entry.place)
     return entries
 
 
 def _entry(row: Any, where: str) -> Expectation:
     """Check one table."""
     if not isinstance(row, dict):
-        raise ExpectationsError(f"{where} is no table.")
+        raise ExpectationsError(f"{where} is {short(row)}, where a table is right.")
     if unknown := sorted(row.keys() - set(KEYS)):
-        raise ExpectationsError(f"{where}: {unknown[0]!r} is none of {', '.join(KEYS)}.")
+        raise ExpectationsError(
+            f"{where} has {short(unknown[0])}, which is none of {', '.join(KEYS)}."
+        )
     for key in KEYS[:-1]:
         if not isinstance(row.get(key, ""), str):
-            raise ExpectationsError(f"{where}: {key} is no string.")
+            said = f"{key} is {short(row[key])}, where a string is right"
+            raise ExpectationsError(f"{where}: {said}.")
     if not (row.get("requirement") or row.get("case")):
         raise ExpectationsError(f"{where} names neither a requirement nor a case.")
     if row.get("requirement") and row["requirement"] not in spec.requirements():
-        raise ExpectationsError(f"{where}: there is no requirement {row['requirement']!r}.")
+        raise ExpectationsError(f"{where}: there is no requirement {short(row['requirement'])}.")
     if not row.get("reason", "").strip():
         raise ExpectationsError(f"{where} gives no reason.")
     return Expectation(**{**row, "when": _condition(row.get("when", {}), where)})
@@ -207,14 +226,17 @@ def _entry(row: Any, where: str) -> Expectation:
 def _condition(when: Any, where: str) -> dict[str, tuple[str, ...]]:
     """Check a table of patterns, each a string or an array of strings."""
     if not isinstance(when, dict):
-        raise ExpectationsError(f"{where}: when is no table.")
+        raise ExpectationsError(f"{where}: when is {short(when)}, where a table is right.")
     checked = {}
     for name, value in when.items():
         patterns = value if isinstance(value, list) else [value]
         if name not in CONDITIONS:
-            raise ExpectationsError(f"{where}: {name!r} is none of {', '.join(CONDITIONS)}.")
+            raise ExpectationsError(
+                f"{where}: when has {short(name)}, which is none of {', '.join(CONDITIONS)}."
+            )
         if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
-            raise ExpectationsError(f"{where}: {name} is neither a string nor strings.")
+            said = f"when.{name} is {short(value)}, where a string or strings are right"
+            raise ExpectationsError(f"{where}: {said}.")
         checked[name] = tuple(patterns)
     return checked
 

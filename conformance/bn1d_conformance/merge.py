@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bn1d_conformance.bounded import short
 from bn1d_conformance.parts import shard
 from bn1d_conformance.reading import ResultsError
 from bn1d_conformance.results import (
@@ -19,7 +20,6 @@ from bn1d_conformance.results import (
     gave_up,
     overall,
     place,
-    short,
     suite_hash,
 )
 from bn1d_reference import spec

@@ -11,8 +11,9 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bn1d_conformance import dialect, results
-from bn1d_conformance.results import FAILING, HELD, VERDICTS, printable, short
+from bn1d_conformance import bounded, dialect, results
+from bn1d_conformance.bounded import printable, short
+from bn1d_conformance.results import FAILING, HELD, VERDICTS
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.results import Result
 
 MOST_BYTES = 2**26  # of a file
+MOST_VALUES = 2**20  # of a file; the largest published one has not a fiftieth of them
 DEEPEST = 32  # values within values; a results file has about a dozen
 WIDEST = 2**63  # whole numbers are smaller
 
@@ -68,9 +70,7 @@ def load_any(path: Path) -> Result:
 def _parse(path: Path) -> dict[str, Any]:
     """Read one JSON object, with nothing in it that JSON or another reader might not take."""
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_BYTES + 1)
-        document = _decoded(text)
+        document = _decoded(bounded.read(path, MOST_BYTES))
     except RecursionError:
         raise ResultsError(f"{path} is nested more than {DEEPEST} deep.") from None
     except (OSError, ValueError) as error:
@@ -81,8 +81,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _decoded(text: bytes) -> Any:
-    if len(text) > MOST_BYTES:
-        raise ValueError(f"it has more than {MOST_BYTES} bytes")
+    bounded.check_values(text, MOST_VALUES)
     document = json.loads(
         text.decode(), object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float
     )

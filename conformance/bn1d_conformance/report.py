@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bn1d_conformance import dialect
+from bn1d_conformance.bounded import printable
 from bn1d_conformance.expectations import NO_MATCH, PASSES
-from bn1d_conformance.results import FAILING, printable
+from bn1d_conformance.results import FAILING
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

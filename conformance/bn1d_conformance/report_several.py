@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bn1d_conformance import report
-from bn1d_conformance.results import FAILING, printable
+from bn1d_conformance.bounded import printable
+from bn1d_conformance.results import FAILING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -40,7 +40,6 @@ OUTSIDE = {
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
 KEPT = 5  # failures of one requirement that the file keeps in full
-SHORT = 60  # characters of a value that a sentence quotes
 Result = dict[str, Any]
 
 
@@ -375,14 +374,3 @@ def schema(name: str = "results") -> dict[str, Any]:
     file = resources.files("bn1d_conformance") / "schema" / f"{name}.schema.json"
     document: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return document
-
-
-def printable(value: object) -> str:
-    """A string of a results file for a terminal: control characters are not passed on."""
-    return "".join(c if c.isprintable() else " " for c in str(value))
-
-
-def short(value: object) -> str:
-    """A value of a results file for a sentence: as JSON, on one line, and not too long."""
-    text = printable(json.dumps(value, ensure_ascii=False, default=str))
-    return text if len(text) <= SHORT else f"{text[: SHORT - 4]} ..."

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bn1d_conformance import reading, results, unavailable
+from bn1d_conformance.bounded import printable
 from bn1d_conformance.console import CONFORMS, DIVERGES, KIT_ERROR, WRONG_USE
 from bn1d_conformance.subject import TargetError
 
@@ -184,7 +185,7 @@ def _sentence(log: Path) -> str:
         file.seek(max(log.stat().st_size - SAID, 0))
         tail = file.read().decode("utf-8", "replace")
     said = [s.removeprefix("bn1d: ") for s in tail.splitlines() if s.startswith("bn1d: ")]
-    return results.printable(said[-1]) if said else ""
+    return printable(said[-1]) if said else ""
 
 
 def _document(target: str, reason: str, out: Path) -> Result:

@@ -11,6 +11,7 @@ import pytest
 
 import bn1d_conformance
 from bn1d_conformance import program, reading, records, results
+from bn1d_conformance.bounded import printable
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.run import Options
 from bn1d_conformance.subject import CAPABILITIES
@@ -401,6 +402,6 @@ def test_every_process_has_its_own_records(tmp_path):
 
 @pytest.mark.parametrize("text", ["plain", "a\x1b[31mred", "a\nb", "a\u202eb", "\x00"])
 def test_what_is_printed_controls_no_terminal(text):
-    shown = results.printable(text)
+    shown = printable(text)
     assert shown.isprintable()
     assert len(shown) == len(text)

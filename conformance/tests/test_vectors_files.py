@@ -288,7 +288,7 @@ def test_safetensors_that_is_damaged(tmp_path):
     path = tmp_path / "arrays.safetensors"
     whole = save({"a": np.arange(4.0)})
     lies = whole.replace(b'"shape":[4]', b'"shape":[9]')
-    for damaged in (b"", b"\xff" * 30, whole[:-1], lies, whole + b"0"):
+    for damaged in (b"", b"\0" * 30, whole[:-1], lies, whole + b"0"):
         path.write_bytes(damaged)
         rejects(path, "can't be read as safetensors")
     path.write_bytes(save({"a": np.zeros(2, "int8")}))

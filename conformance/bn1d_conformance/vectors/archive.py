@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import results
+from bn1d_conformance import bounded, results
 from bn1d_conformance.subject import COUNTER, TargetError
 from bn1d_conformance.vectors import steps, tables
 from bn1d_conformance.vectors.tables import refuse
@@ -202,6 +202,8 @@ def _verify(folder: Path, name: str, row: Any) -> None:
         raise refuse(manifest, f"files names {name!r}, which is no file of a folder of vectors.")
     if name.startswith("expected/") and not path.exists():
         return
+    if path.resolve() != folder.resolve() / name:  # a link, in whatever part of the name
+        raise refuse(path, "there is no such file in this folder.")
     told = row.get("sha256") if isinstance(row, dict) else row
     if (found := _hash(tables.checked(path))) != told:
         raise refuse(path, f"its sha256 is {found}, where the manifest says {told}.")
@@ -282,10 +284,10 @@ def read_answers(folder: Path, vectors: list[Vector], programs: str) -> Recorded
     if (told := document.get("sha256")) is not None and (found := _hash(table)) != told:
         raise refuse(table, f"its sha256 is {found}, where answers.json says {told}.")
     recorded = Recorded(
-        results.printable(_field(path, device, "name", str)),
-        results.printable(_field(path, device, "version", str)),
+        bounded.printable(_field(path, device, "name", str)),
+        bounded.printable(_field(path, device, "version", str)),
         tables.read(table),
-        {str(k): results.printable(v) for k, v in refused.items()},
+        {str(k): bounded.printable(v) for k, v in refused.items()},
     )
     _match(path, table, recorded, vectors)
     return recorded

@@ -10,11 +10,15 @@ from __future__ import annotations
 import io
 import json
 import math
+import mmap
+import re
 import zipfile
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bn1d_conformance import bounded
 from bn1d_conformance.numbers import DTYPES, to_format
 from bn1d_conformance.subject import TargetError
 from bn1d_conformance.vectors.steps import IN_FILES, hex_float
@@ -28,18 +32,23 @@ if TYPE_CHECKING:
 
 KINDS = ("json", "npz", "safetensors")
 MOST_BYTES = 2**29  # of a file, and of what a compressed one holds
+MOST_PARTS = 2**23  # values of a JSON file, of whatever kind
+MOST_HEADER = 2**24  # bytes of what a safetensors file says of its arrays
 MOST_ARRAYS = 100_000  # of a file
 MOST_VALUES = 2**24  # of an array
 MOST_AXES = 8
+SAID = 400  # characters of a refusal, which quotes what a file says
 SPELLED = 4096  # values up to which a JSON array has hex floats beside its bits
 #: npz has no bfloat16: there its bits stand as uint16.
 NPZ = {**{d.name: f for f, d in IN_FILES.items()}, "uint16": "bf16"}
+ENTRY = b"PK\x01\x02"  # begins each row of the list of a zip file's members
 SAFETENSORS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32", "F64": "fp64", "I64": "int64"}
 
 
 def refuse(path: Path, what: str, hint: str = "") -> TargetError:
-    """The refusal of a file: a sentence that begins with its name."""
-    return TargetError(f"{path}: {what}", hint)
+    """The refusal of a file: a sentence that begins with its name, and is of any use to read."""
+    said = bounded.printable(what)
+    return TargetError(f"{path}: {said if len(said) <= SAID else said[:SAID] + ' ...'}", hint)
 
 
 def checked(path: Path) -> Path:
@@ -62,7 +71,9 @@ def read_json(path: Path) -> dict[str, Any]:
         TargetError: if the file holds anything else.
     """
     try:
-        document = json.loads(checked(path).read_text("utf-8"))
+        text = bounded.read(checked(path), MOST_BYTES)
+        bounded.check_values(text, MOST_PARTS)
+        document = json.loads(text.decode())
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, TargetError):
             raise
@@ -218,15 +229,21 @@ def _number(path: Path, name: str, text: Any, fmt: str) -> float | int:
 
 def _read_npz(path: Path) -> Answers:
     try:
+        _count(path, _claimed(path))
         with zipfile.ZipFile(path) as file:
             members = file.infolist()
-            _count(path, len(members))
             _total(path, sum(m.file_size for m in members))
             return {_stem(path, m): _member(path, m, file) for m in members}
     except TargetError:
         raise
     except Exception as error:  # noqa: BLE001 - what a damaged file raises has no end
         raise refuse(path, f"it can't be read as npz: {error}.") from None
+
+
+def _claimed(path: Path) -> int:
+    """How many members a zip file may list, as far as that is too many: none is read for it."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as whole:
+        return sum(1 for _ in islice(re.finditer(ENTRY, whole), MOST_ARRAYS + 1))
 
 
 def _total(path: Path, size: int) -> None:
@@ -266,8 +283,11 @@ def _member(path: Path, member: zipfile.ZipInfo, file: zipfile.ZipFile) -> Array
 
 def _read_safetensors(path: Path) -> Answers:
     package = safetensors(path)
+    whole = path.read_bytes()
+    if (size := int.from_bytes(whole[:8], "little")) > MOST_HEADER:
+        raise refuse(path, f"its header has {size} bytes, more than the {MOST_HEADER} of a table.")
     try:
-        rows = package.deserialize(path.read_bytes())
+        rows = package.deserialize(whole)
     except Exception as error:  # noqa: BLE001 - what a damaged file raises has no end
         raise refuse(path, f"it can't be read as safetensors: {error}.") from None
     _count(path, len(rows))
