@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import bugs, kills, markup, site, site_kills
+from bn1d_conformance import bugs, kills, markup, site_kills, site_spec
 from bn1d_conformance.kills import KillsError
 from bn1d_reference import spec
 
@@ -188,10 +188,10 @@ def test_a_report_leads_to_the_bugs_that_have_it():
 
 
 def test_the_spec_names_the_mutants_of_a_requirement():
-    page = site.spec_pages(kills=small())["spec/stats.md"]
+    page = site_spec.pages(kills=small())["spec/stats.md"]
     assert "[Shows](../kills/stats.md#mutant-shows)" in page
     assert "[1 more](../kills/stats.md#stats-2)" in page
-    assert "../kills/" not in site.spec_pages()["spec/stats.md"]
+    assert "../kills/" not in site_spec.pages()["spec/stats.md"]
 
 
 def test_a_report_of_a_bug_that_nothing_tests_leads_to_its_page():

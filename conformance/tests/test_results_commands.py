@@ -7,7 +7,17 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import badge, cli, diff, markup, reading, results, site, unavailable
+from bn1d_conformance import (
+    badge,
+    cli,
+    diff,
+    markup,
+    reading,
+    results,
+    site,
+    site_spec,
+    unavailable,
+)
 from bn1d_conformance.run import Options
 from bn1d_reference import spec
 
@@ -250,4 +260,4 @@ def test_the_site_says_no_result_and_when_there_was_one(absent):
     )
     assert "Every requirement" in pages["results/gone.md"]
     assert "Every requirement" not in pages["results/never.md"]
-    assert not any("gone.md" in page for page in site.spec_pages(published).values())
+    assert not any("gone.md" in page for page in site_spec.pages(published).values())
