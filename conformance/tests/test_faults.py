@@ -417,7 +417,9 @@ def test_two_runs_share_a_cache_and_no_file(going, judged, right, tmp_path, monk
     monkeypatch.setenv("BN1D_CACHE", str(tmp_path / "cache"))
     first, out = going(1, SUBJECT)
     second, other = going(0, SUBJECT, name="other.json")
+    first.send_signal(signal.SIGSTOP)  # or it may have ended when the third one looks
     refused, _ = judged(SUBJECT)
+    first.send_signal(signal.SIGCONT)
     assert refused.returncode == WRONG_USE
     assert "Another run is writing result.json." in refused.stderr
     for process in (first, second):
