@@ -66,9 +66,9 @@ def _counts(old: Result, new: Result) -> Iterator[tuple[str, list[int]]]:
 
 
 def _warnings(old: Result, new: Result) -> Iterator[str]:
+    pairs = ((old, new), (new, old))  # what one of them was not asked for is as in the other
     for name, (part, key) in COMPARED.items():
-        now = new[part].get(key)
-        was = old[part].get(key, now)
+        was, now = (one[part].get(key, other[part].get(key)) for one, other in pairs)
         if was != now:
             was, now = (printable(value or "all")[:SHORT] for value in (was, now))
             yield f"the {name} differs: {was}, then {now}"

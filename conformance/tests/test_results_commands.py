@@ -117,6 +117,14 @@ def test_what_does_not_compare_is_said(files):
     assert "bn1d: the profile differs: full, then quick" in ran.stderr
 
 
+@pytest.mark.parametrize("older", [0, 1], ids=["then", "now"])
+def test_an_option_that_one_file_does_not_know_is_no_difference(files, older):
+    pair = document(), document()
+    pair[1 - older]["options"]["spec"] = spec.CURRENT
+    pair[older]["options"].pop("spec", None)
+    assert here("diff", *files(*pair)).stderr == ""
+
+
 # badge
 
 
