@@ -157,12 +157,9 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
 def _asked(words: list[str]) -> list[str]:
     """The targets that the words of the command line stand for, each once."""
     from bn1d_conformance import several  # noqa: PLC0415
-    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
-    try:
+    with console.refusals():
         return [*dict.fromkeys(target for word in words for target in several.expand(word))]
-    except TargetError as error:
-        wrong_use(str(error), error.hint)
 
 
 def _of_one(**options: object) -> None:
@@ -175,12 +172,9 @@ def _of_one(**options: object) -> None:
 def _named(target: str) -> str:
     """The target with its attribute, where it is a file alone."""
     from bn1d_conformance import targets  # noqa: PLC0415
-    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
-    try:
+    with console.refusals():
         return targets.named(target)
-    except TargetError as error:
-        wrong_use(str(error), error.hint)
 
 
 def _profile(name: str) -> str:

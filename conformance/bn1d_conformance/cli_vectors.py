@@ -43,20 +43,17 @@ def export(
     ] = None,
 ) -> None:
     """Write what the checks ask into DIR, and what is right into DIR/expected."""
-    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
     from bn1d_conformance.vectors import archive, recording, steps, tables  # noqa: PLC0415
 
     path = folder / f"arrays.{_choice('format', kind, tables.KINDS)}"
     _choice("profile", profile, PROFILES)
     known = tuple(sorted(steps.RECORDABLE))
     lacking = {_choice("capability", name, known) for name in without or ()}
-    try:
+    with console.refusals():
         if kind == "safetensors":
             tables.safetensors(path)  # before the run, and not after it
         archive.prepare(folder)
         count = archive.export(recording.record(profile, steps.RECORDABLE - lacking), kind, folder)
-    except TargetError as error:
-        console.wrong_use(str(error), error.hint)
     size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6
     typer.echo(f"{count} vectors in {folder}, {size:.1f} MB with the expected answers.")
 
@@ -73,18 +70,15 @@ def judge_command(
 ) -> None:
     """Judge what a device answered, as a run on the device itself would be judged."""
     from bn1d_conformance.run import Options  # noqa: PLC0415
-    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
     from bn1d_conformance.vectors import archive  # noqa: PLC0415
 
     place = answers or folder / "answers"
-    try:
+    with console.refusals():
         manifest = archive.read_manifest(folder)
         vectors = archive.read_vectors(folder)
         recorded = archive.read_answers(
             place, vectors, manifest["files"]["vectors.json"]["sha256"]
         )
-    except TargetError as error:
-        console.wrong_use(str(error), error.hint)
     options = Options(target=f"{folder}:{place}", profile=manifest["profile"], jobs=jobs)
     result = console.judge(options, json)
     _say_missing(vectors, recorded)

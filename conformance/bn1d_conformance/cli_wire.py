@@ -31,13 +31,11 @@ def smoke(
     """Test a worker's manners before its mathematics, and say what is malformed."""
     from bn1d_conformance.adapters.wire import session_of  # noqa: PLC0415
     from bn1d_conformance.bounded import printable  # noqa: PLC0415
-    from bn1d_conformance.subject import Request, TargetError  # noqa: PLC0415
+    from bn1d_conformance.subject import Request  # noqa: PLC0415
     from bn1d_conformance.wire.smoke import smoke as rows  # noqa: PLC0415
 
-    try:
+    with console.refusals():
         session = session_of(Request(worker, device, worker=True))
-    except TargetError as error:
-        console.wrong_use(str(error), error.hint)
     faults = 0
     for manner, fault in rows(session, timeout):
         faults += bool(fault)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bn1d_conformance.results import Result
     from bn1d_conformance.run import Options
@@ -22,6 +24,17 @@ def wrong_use(sentence: str, hint: str = "") -> NoReturn:
     """One sentence, a hint, exit code 2."""
     typer.echo(f"bn1d: {sentence}" + (f"\n      {hint}" if hint else ""), err=True)
     raise typer.Exit(WRONG_USE)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Within it, that a target can't be judged is wrong use."""
+    from bn1d_conformance.subject import TargetError  # noqa: PLC0415
+
+    try:
+        yield
+    except TargetError as error:
+        wrong_use(str(error), error.hint)
 
 
 def refusal(error: OSError) -> str:
@@ -68,11 +81,11 @@ def judge_several(targets: Sequence[str], options: Options, limit: float, out: P
     Returns:
         The exit code.
     """
-    from bn1d_conformance import report_several, several  # noqa: PLC0415
+    from bn1d_conformance import command, report_several, several  # noqa: PLC0415
 
     if out and not (out if out.exists() else out.resolve().parent).is_dir():
         wrong_use(f"--json {out} can't be a folder of results.", "Give a folder, old or new.")
-    run = (sys.executable, "-m", "bn1d_conformance", "run", *options.words())
+    run = (sys.executable, "-m", "bn1d_conformance", "run", *command.words(asdict(options)))
     plan = several.Plan(run, options.jobs, limit, out)
     with report_several.following(len(targets), options) as ended:
         rows = several.judge(targets, plan, ended)

@@ -92,13 +92,11 @@ def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs
             return call(*args, **options)
         except UnaskedError:
             raise
-        except OSError as error:
-            if error.errno in FULL:  # of the machine: the run is at an end, and blames nobody
-                raise
-            raise SubjectError(stage, describe(error), error) from error
         except SubjectError as error:
             raise SubjectError(stage, error.said, error.error, error.verdict) from error
         except BaseException as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise  # of the machine: the run is at an end, and blames nobody
             raise SubjectError(stage, describe(error), error) from error
 
 

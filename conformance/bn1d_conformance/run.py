@@ -92,17 +92,6 @@ class Options:
     dialect: tuple[str, ...] = ()
     spec: str = spec.CURRENT
 
-    def words(self) -> list[str]:
-        """What `bn1d run` is given, beside a target, for the same questions."""
-        pairs = [w for pair in self.names for w in ("--map", pair)]
-        pairs += [w for pair in self.dialect for w in ("--dialect", pair)]
-        return [
-            "--device", self.device, "--profile", self.profile, "--seed", str(self.seed),
-            "--timeout", str(self.timeout), "--spec", self.spec, *pairs,
-            *(["-k", self.select] if self.select else []),
-            *(["--fail-fast"] if self.fail_fast else []),
-        ]  # fmt: skip
-
 
 class Progress(Protocol):
     """What follows a run while it goes."""

@@ -9,7 +9,7 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import dialect
+from bn1d_conformance import command, dialect
 from bn1d_conformance.markup import (
     code,
     facts,
@@ -209,16 +209,8 @@ $ {_command(result["options"])}
 
 def _command(options: Mapping[str, Any]) -> str:
     """The command with the options that decide a verdict, on one line, quoted for a shell."""
-    words = ["bn1d", "run", *["--worker"] * bool(options.get("worker")), options["target"]]
-    for name in ("device", "profile", "timeout"):
-        words += [f"--{name}", options[name]]
-    drawn = options["seed"] or options["profile"] == "deep"
-    words += ["--seed", options["seed"]] if drawn else []
-    words += [word for pair in options["names"] for word in ("--map", pair)]
-    words += [word for pair in options.get("dialect", ()) for word in ("--dialect", pair)]
-    words += ["-k", options["select"]] if options["select"] else []
-    words += ["--expect", options["expect"]] if options["expect"] else []
-    words += ["--fail-fast"] if options["fail_fast"] else []
+    subject = [*["--worker"] * bool(options.get("worker")), options["target"]]
+    words = ["bn1d", "run", *subject, *command.words(options)]
     line = " ".join(shlex.quote(str(word)) for word in words)
     return "".join(c if c.isprintable() else " " for c in line)
 

@@ -4,12 +4,13 @@ import json
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, reading, report_several, several, targets
+from bn1d_conformance import cli, command, reading, report_several, several, targets
 from bn1d_conformance.run import Options
 from bn1d_conformance.several import Plan, Row
 from bn1d_conformance.subject import TargetError
@@ -253,7 +254,7 @@ def test_each_run_is_asked_the_same(monkeypatch):
     seen = []
     monkeypatch.setattr(cli.console, "judge", lambda options, *_, **__: seen.append(options))
     monkeypatch.setattr(cli.console, "exit_code", lambda _: 0)
-    ran = CliRunner().invoke(cli.app, ["run", *asked.words(), "a:b"])
+    ran = CliRunner().invoke(cli.app, ["run", *command.words(asdict(asked)), "a:b"])
     assert ran.exit_code == 0, ran.stderr
     assert seen == [Options(**{**vars(asked), "target": "a:b"})]
 

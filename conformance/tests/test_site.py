@@ -420,6 +420,11 @@ def test_a_worker_is_judged_again_as_a_worker(result):
     assert "bn1d run --worker 'python serve.py'" in site_subject.page(result)
 
 
+def test_a_run_that_pinned_the_spec_is_made_again_with_the_pin(result):
+    result["options"]["spec"] = "0.0"
+    assert " --spec 0.0\n" in site_subject.page(result)
+
+
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.b/(c)", "https://a b", "x"])
 def test_an_address_that_is_not_plain_is_no_link(url):
     assert "](" not in markup.web(url)

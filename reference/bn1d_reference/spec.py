@@ -131,7 +131,7 @@ def _written() -> tuple[Area, ...]:
 @functools.cache
 def requirements() -> dict[str, Requirement]:
     """Return every requirement by id, in reading order."""
-    return {r.id: r for area in areas() for r in area.requirements}
+    return at(CURRENT)
 
 
 @functools.cache
