@@ -471,11 +471,11 @@ def test_a_function_of_torch_has_gradients():
 
 
 def test_a_function_without_defaults_is_torch_where_it_takes_tensors():
-    def strict(input, running_mean, running_var, weight, bias, training, momentum, eps):
+    def strict(x, running_mean, running_var, weight, bias, training, momentum, eps):
         answer = torch.nn.functional.batch_norm(
-            input, running_mean, running_var, weight, bias, training, momentum, eps
+            x, running_mean, running_var, weight, bias, training, momentum, eps
         )
-        return answer.view(input.size())  # a method that NumPy's arrays do not have so
+        return answer.view(x.size())  # a method that NumPy's arrays do not have so
 
     assert Function(strict, request()).host.autograd
 
