@@ -58,7 +58,7 @@ def test_the_table_counts_what_is_in_the_file():
     for line, check in zip(rows, FOUND["checks"], strict=False):
         through = sum(check not in row["seen_by"] for row in FOUND["mutants"])
         assert line.split(" | ")[1] == str(through)
-    assert rows[-1].endswith("| 0 | 0 | 0 | 0 |")
+    assert "| 0 | 0 | 0 |" in rows[-1]  # of the right variants test_zoo.py knows
 
 
 def test_what_none_sees_is_listed_with_its_report():
