@@ -2,7 +2,7 @@
 
 A capture stands between two comments, the first of which says how it was made:
 
-    <!-- captured: COMMAND -->  or  <!-- captured, first 9 lines: COMMAND -->
+    <!-- captured: COMMAND -->  or  <!-- captured, first 9 lines: COMMAND -->, or last
     a fenced block
     <!-- end captured -->
 
@@ -21,9 +21,17 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The pages, and the names under which their Python is there.
-PAGES = {"docs/judge.md": "mine.py", "docs/vectors.md": "device.py", "README.md": ""}
+PAGES = {
+    "docs/judge.md": "mine.py",
+    "docs/index.md": "",
+    "docs/judge/kernels.md": "kernel.py",
+    "docs/judge/maintainers.md": "",
+    "docs/vectors.md": "device.py",
+    "README.md": "",
+}
 CAPTURE = re.compile(
-    r"(?P<head><!-- captured(?:, first (?P<most>\d+) lines)?: (?P<command>.*?) -->\n```\w+\n)"
+    r"(?P<head><!-- captured(?:, (?P<end>first|last) (?P<most>\d+) lines)?: "
+    r"(?P<command>.*?) -->\n```\w+\n)"
     r".*?(?P<tail>```\n<!-- end captured -->)",
     re.DOTALL,
 )
@@ -49,8 +57,9 @@ def _again(found: re.Match[str], folder: str) -> str:
         )
     lines = [line.rstrip() for line in ran.stdout.strip("\n").splitlines()]
     most = int(found["most"] or len(lines))
-    more = ["..."] if most < len(lines) else []
-    return "\n".join([found["head"] + "\n".join(lines[:most] + more), found["tail"]])
+    if most < len(lines):
+        lines = ["...", *lines[-most:]] if found["end"] == "last" else [*lines[:most], "..."]
+    return "\n".join([found["head"] + "\n".join(lines), found["tail"]])
 
 
 if __name__ == "__main__":

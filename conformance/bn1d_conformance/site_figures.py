@@ -6,13 +6,17 @@ from the oracle, what is wrong from the few lines of NumPy below.
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bn1d_conformance import kills, site_others
 from bn1d_conformance.markup import literal, number, table
 from bn1d_conformance.site_plot import Axis, Plot, Series
 from bn1d_reference.bounds import arithmetic
@@ -23,11 +27,12 @@ from bn1d_reference.oracle import BatchNorm1d
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
     from typing import Any
 
+    from bn1d_conformance.kills import Kills
     from bn1d_conformance.results import Result
 
-    Published = Mapping[str, Result]
     F32 = np.ndarray[Any, np.dtype[np.float32]]
 
 MARK = re.compile(r"^<!-- drawn: ([a-z-]+) -->$", re.MULTILINE)
@@ -51,17 +56,42 @@ VALUES, CHANNELS = 64, 16
 LEVELS = ("1", "10", "100", "1000", "10000", "100000")
 
 
-def draw(markdown: str, published: Callable[[], Published]) -> str:
-    """Return a page with its figures in the places of their marks.
+@dataclass(frozen=True)
+class Sources:
+    """What figures are drawn from, read when it is needed.
 
-    Args:
-        markdown: of the page.
-        published: reads the results by name; called only where there is a mark.
+    Attributes:
+        folder: `conformance` of a clone.
+    """
+
+    folder: Path
+
+    @cached_property
+    def published(self) -> dict[str, Result]:
+        """The published results, by name."""
+        files = sorted((self.folder / "results").glob("*.json"))
+        return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+    @cached_property
+    def kills(self) -> Kills:
+        """The kill matrix."""
+        return kills.read(self.folder / "tests" / "zoo")
+
+    @cached_property
+    def others(self) -> dict[str, Any]:
+        """What other checks see of the mutants."""
+        file = self.folder / "benchmarks" / "other_checks.json"
+        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        return found
+
+
+def draw(markdown: str, sources: Sources) -> str:
+    """Return a page with its figures in the places of their marks.
 
     Raises:
         KeyError: a mark names no figure.
     """
-    return MARK.sub(lambda mark: FIGURES[mark[1]](published()), markdown)
+    return MARK.sub(lambda mark: FIGURES[mark[1]](sources), markdown)
 
 
 def stream() -> list[list[float]]:
@@ -103,13 +133,13 @@ def _with_numbers(plot: Plot, numbers: str) -> str:
     return f"{plot.svg()}\n\n{folded}\n</details>"
 
 
-def running_mean(_: Published) -> str:
+def running_mean(_: Sources) -> str:
     """running_mean on a stream whose mean shifts."""
     ticks = (-1, 0, 1, 2, 3, 4, 5, 6, 7)
     return _averages(0, "mean", "running_mean", ticks, "the mean of the values goes from 0 to 5")
 
 
-def running_var(_: Published) -> str:
+def running_var(_: Sources) -> str:
     """running_var on a stream whose variance shifts."""
     truth = "the variance of the values goes from 1 to 4"
     return _averages(1, "var", "running_var", tuple(range(0, 16, 2)), truth)
@@ -160,7 +190,7 @@ def variance_errors(distance: float) -> tuple[list[float], float]:
     return worst, min(m.dvar / m.var for m in moments if m)
 
 
-def variance_error(_: Published) -> str:
+def variance_error(_: Sources) -> str:
     """The error of a variance in fp32 against the distance of the mean from zero."""
     rows = [variance_errors(distance) for distance in DISTANCES]
     columns = [[worst[k] for worst, _ in rows] for k in range(len(ALGORITHMS))]
@@ -188,7 +218,7 @@ def variance_error(_: Published) -> str:
     return _with_numbers(plot, table(head, numbers, "rrrrr"))
 
 
-def judged_outputs(published: Published) -> dict[str, list[float]]:
+def judged_outputs(published: Mapping[str, Result]) -> dict[str, list[float]]:
     """The worst ulp of the fp32 output at each of `LEVELS`, of what passes NUM-1 in training."""
     found = {}
     for name, result in published.items():
@@ -204,9 +234,9 @@ def judged_outputs(published: Published) -> dict[str, list[float]]:
     return found
 
 
-def judged_accuracy(published: Published) -> str:
+def judged_accuracy(sources: Sources) -> str:
     """How far the outputs of what was judged are off, against |mean|/sigma."""
-    found = judged_outputs(published)
+    found = judged_outputs(sources.published)
     columns = list(zip(*found.values(), strict=True))
     lines = {
         "the worst that passes": list(map(max, columns)),
@@ -229,9 +259,21 @@ def judged_accuracy(published: Published) -> str:
     return _with_numbers(plot, table(["subject", *LEVELS], rows, "lrrrrrr"))
 
 
-FIGURES: dict[str, Callable[[Published], str]] = {
+def other_checks(sources: Sources) -> str:
+    """How much other checks let through."""
+    return site_others.summary(sources.others, sources.kills)
+
+
+def others_missed(sources: Sources) -> str:
+    """What all of them let through."""
+    return site_others.missed(sources.others, sources.kills)
+
+
+FIGURES: dict[str, Callable[[Sources], str]] = {
     "running-mean": running_mean,
     "running-var": running_var,
     "variance-error": variance_error,
     "judged-accuracy": judged_accuracy,
+    "other-checks": other_checks,
+    "others-missed": others_missed,
 }

@@ -1,9 +1,9 @@
 """What the site reads in Markdown beyond the usual: figures, and formulas as MathML.
 
-An extension of Python-Markdown, with the folder of the published results for its one option:
+An extension of Python-Markdown, whose one option is the folder that figures are drawn from:
 
     markdown_extensions:
-      - bn1d_conformance.site_markdown: {results: conformance/results}
+      - bn1d_conformance.site_markdown: {folder: conformance}
 
 A formula is TeX between dollar signs, as pymdownx.arithmatex finds it.  The browser shows MathML
 by itself: no script, no font.
@@ -12,7 +12,6 @@ by itself: no script, no font.
 from __future__ import annotations
 
 import html
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,8 +26,6 @@ from bn1d_conformance import site_figures
 if TYPE_CHECKING:
     from typing import Any
 
-    from bn1d_conformance.results import Result
-
 #: What pymdownx.arithmatex makes of a formula, with `generic`.
 FORMULA = re.compile(
     r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL
@@ -39,19 +36,14 @@ BEFORE_FENCES, LAST = 28, 0  # priorities of Python-Markdown: code that shows a 
 class Figures(Preprocessor):  # type: ignore[misc]
     """Puts figures into the places of their marks."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder of the results files."""
+    def __init__(self, sources: site_figures.Sources) -> None:
+        """Take what they are drawn from."""
         super().__init__()
-        self.folder = folder
+        self.sources = sources
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines of a page with its figures drawn."""
-        return site_figures.draw("\n".join(lines), self.published).split("\n")
-
-    def published(self) -> dict[str, Result]:
-        """Read the published results, by name."""
-        files = sorted(self.folder.glob("*.json"))
-        return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+        return site_figures.draw("\n".join(lines), self.sources).split("\n")
 
 
 class Formulas(Postprocessor):  # type: ignore[misc]
@@ -74,12 +66,12 @@ class Own(Extension):  # type: ignore[misc]
 
     def __init__(self, **options: Any) -> None:
         """Take the options of mkdocs.yml."""
-        self.config = {"results": ["conformance/results", "The folder of the results files."]}
+        self.config = {"folder": ["conformance", "What figures are drawn from."]}
         super().__init__(**options)
 
     def extendMarkdown(self, md: Any) -> None:  # noqa: N802 - Python-Markdown's
         """Register both."""
-        figures = Figures(Path(self.getConfig("results")))
+        figures = Figures(site_figures.Sources(Path(self.getConfig("folder"))))
         md.preprocessors.register(figures, "bn1d-figures", BEFORE_FENCES)
         md.postprocessors.register(Formulas(), "bn1d-formulas", LAST)
 

@@ -470,6 +470,16 @@ def test_a_function_of_torch_has_gradients():
     assert got.x.shape == X.shape
 
 
+def test_a_function_without_defaults_is_torch_where_it_takes_tensors():
+    def strict(x, running_mean, running_var, weight, bias, training, momentum, eps):
+        answer = torch.nn.functional.batch_norm(
+            x, running_mean, running_var, weight, bias, training, momentum, eps
+        )
+        return answer.view(x.size())  # a method that NumPy's arrays do not have so
+
+    assert Function(strict, request()).host.autograd
+
+
 def test_the_functional_batch_norm_of_torch_conforms(judge):
     result = judge("torch.nn.functional:batch_norm")
     assert result["verdict"] == "conforms"

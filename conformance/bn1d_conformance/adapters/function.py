@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from bn1d_conformance.subject import Array, Request
 
-TAKEN = ("input", *ROLES, "training", "momentum", "eps")
+SETTINGS = {"training": True, "momentum": 0.1, "eps": 1e-5}  # those of a first call
+TAKEN = ("input", *ROLES, *SETTINGS)
 
 
 class Function:
@@ -45,7 +46,8 @@ class Function:
         """NumPy or torch: what a call with tensors shows."""
         sizes: dict[str, tuple[int, ...]] = {"input": (3, 2), **dict.fromkeys(ROLES, (2,))}
         given = {name: sizes[r] for r, name in self.arguments.items() if name and r in sizes}
-        return Host.of_function(self.function, given, self.device)
+        settings = {name: v for r, v in SETTINGS.items() if (name := self.arguments[r])}
+        return Host.of_function(self.function, given, settings, self.device)
 
     @property
     def names(self) -> Mapping[str, str | None]:

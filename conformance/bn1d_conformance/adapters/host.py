@@ -64,7 +64,11 @@ class Host:
 
     @classmethod
     def of_function(
-        cls, function: Any, arguments: dict[str, tuple[int, ...]], device: str
+        cls,
+        function: Any,
+        arguments: dict[str, tuple[int, ...]],
+        settings: dict[str, Any],
+        device: str,
     ) -> Host:
         """The host of a function: torch if its module uses torch and a call with tensors works."""
         tensors = cls(autograd=True, device=device)
@@ -73,7 +77,7 @@ class Host:
                 name: tensors.put(np.ones(size, "float32")) for name, size in arguments.items()
             }
             try:
-                answer = function(**given)
+                answer = function(**given, **settings)
             except Exception:  # noqa: BLE001 - it takes no tensors, so it takes arrays
                 return cls(autograd=False, device=device)
             first = answer[0] if isinstance(answer, (tuple, list)) else answer
