@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,10 +104,34 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site into site/, strictly, and check it; after `--`: a command of mkdocs."""
     install(session, "docs")
+    if not from_npm(session):
+        session.warn(
+            "The site is built without Pyodide, which npm installs: no Python runs in it."
+        )
+    site(session, *session.posargs)
+
+
+@nox.session(name="site-tests")
+def site_tests(session: nox.Session) -> None:
+    """Build the site and try it in Chromium; arguments go to pytest."""
+    found = (shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome"))
+    chromium = next(filter(None, found), None)
+    if chromium is None:
+        session.skip("no Chromium is here (on Debian: apt install chromium)")
+    install(session, "docs", "browser")
+    if not from_npm(session):
+        session.skip("npm is not here, or installs nothing: it has Pyodide and axe-core")
+    site(session)
+    words = ("--import-mode=prepend", *(session.posargs or ["docs/tests"]))
+    session.run("pytest", *words, env={"BN1D_CHROMIUM": chromium})
+
+
+def site(session: nox.Session, *command: str) -> None:
+    """Draw the pages, and build the site of them and check it, or run another mkdocs command."""
     session.run("bn1d", "site")
-    words = session.posargs or ["build", "--strict"]
+    words = command or ("build", "--strict")
     session.run("mkdocs", *words, env={"NO_MKDOCS_2_WARNING": "1"})
-    if not session.posargs:
+    if not command:
         session.run("python", "docs/check_site.py", "site")
 
 
@@ -157,6 +182,23 @@ def wheel(session: nox.Session) -> None:
 def notes(session: nox.Session) -> None:
     """Print the release notes of this version from the changelog; after `--`, its tag."""
     session.run(sys.executable, "docs/notes.py", *session.posargs, external=True)
+
+
+def from_npm(session: nox.Session) -> bool:
+    """Whether .nox/npm has what docs/npm locks by its hashes; it is installed if need be."""
+    asked, home = ROOT / "docs" / "npm", ROOT / ".nox" / "npm"
+    lock, kept = asked / "package-lock.json", home / "package-lock.json"
+    done = home / "node_modules" / ".package-lock.json"  # written when all is installed
+    if done.exists() and kept.read_bytes() == lock.read_bytes():
+        return True
+    if shutil.which("npm") is None:
+        return False
+    done.unlink(missing_ok=True)
+    shutil.copytree(asked, home, dirs_exist_ok=True)
+    quiet = ("--ignore-scripts", "--no-audit", "--no-fund")
+    with suppress(CommandFailed):
+        session.run("npm", "ci", "--prefix", str(home), *quiet, external=True)
+    return done.exists()
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,20 @@
     return element;
   };
 
+  // Pyodide waits for ever for a part of it that could not be fetched, and leaves an error unhandled.
+  const failure = () =>
+    new Promise((_, reject) => {
+      addEventListener("unhandledrejection", ({ reason }) => reject(reason), { once: true });
+      addEventListener("error", ({ error }) => reject(error), { once: true });
+    });
+
   async function load() {
     if (typeof WebAssembly !== "object") throw new Error("this browser has no WebAssembly");
-    const base = new URL(home, document.baseURI);
-    const { loadPyodide } = await import(new URL("pyodide.mjs", base).href);
-    const python = await loadPyodide({ indexURL: base.href });
     const packed = await fetch(new URL("bn1d.zip", document.baseURI));
     if (!packed.ok) throw new Error(`bn1d.zip: ${packed.status}`);
+    const base = new URL(home, document.baseURI);
+    const { loadPyodide } = await import(new URL("pyodide.mjs", base).href);
+    const python = await Promise.race([loadPyodide({ indexURL: base.href }), failure()]);
     python.unpackArchive(await packed.arrayBuffer(), "zip", { extractDir: "/bn1d" });
     python.runPython("import sys; sys.path.insert(0, '/bn1d')");
     return {

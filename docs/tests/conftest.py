@@ -1,0 +1,105 @@
+"""The built site on loopback, and a Chromium that reads it: `nox -s site-tests`.
+
+A reader remembers what its page complained about, and whom it asked beside the site.
+"""
+
+import os
+import shutil
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = ROOT / "site"
+PICTURES = ROOT / "build" / "screenshots"
+PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 800}
+
+
+def pytest_sessionstart():
+    if not PAGES:
+        pytest.exit(f"There is no site in {SITE}: nox -s site-tests builds it first.", 2)
+    if "BN1D_CHROMIUM" not in os.environ:
+        pytest.exit("BN1D_CHROMIUM must name a Chromium: nox -s site-tests looks for one.", 2)
+    shutil.rmtree(PICTURES, ignore_errors=True)
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves the site, and says nothing."""
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def base():
+    """The address of the site, on loopback."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=SITE)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    with sync_playwright() as playwright:
+        program = os.environ["BN1D_CHROMIUM"]
+        browser = playwright.chromium.launch(
+            executable_path=program,
+            args=["--no-sandbox"],  # which root cannot have; it reads nothing but the site
+        )
+        yield browser
+        browser.close()
+
+
+class Reader:
+    """A page of the browser, and what is wrong with what it was shown."""
+
+    def __init__(self, browser, base, **options):
+        self.context = browser.new_context(base_url=base, **options)
+        self.page = self.context.new_page()
+        self.wrong = []
+        self.host = urlsplit(base).netloc
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.wrong.append(f"raised: {error}"))
+        self.page.on("request", self._request)
+
+    def _console(self, message):
+        if message.type in {"error", "warning"}:
+            self.wrong.append(f"console: {message.text}")
+
+    def _request(self, request):
+        address = urlsplit(request.url)
+        if address.scheme not in {"data", "blob"} and address.netloc != self.host:
+            self.wrong.append(f"asked {request.url}")
+
+    def open(self, path):
+        """Show a page of the site and wait until it has loaded; what was wrong is forgotten."""
+        self.wrong.clear()
+        self.page.goto(path, wait_until="load")
+        return self.page
+
+    def picture(self, name):
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=PICTURES / f"{name}.png")
+
+
+@pytest.fixture(scope="session")
+def reader_of(chromium, base):
+    """Make a reader, or give the one that was made with the same options."""
+    made = {}
+
+    def reader(**options):
+        key = repr(sorted(options.items()))
+        if key not in made:
+            made[key] = Reader(chromium, base, **options)
+        return made[key]
+
+    yield reader
+    for each in made.values():
+        each.context.close()
