@@ -112,6 +112,7 @@ class Backend:
 
     name: str
     about: str
+    framework: str
     tags: list[str]
     target: str = ""
     serves: str = ""

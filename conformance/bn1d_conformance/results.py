@@ -34,9 +34,9 @@ OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
     "cli_vectors.py", "cli_wire.py", "console.py", "conversions.py", "dialects.toml", "diff.py",
     "kills.py", "markup.py", "porting.py", "reading.py", "report.py", "report_diff.py",
-    "site.py", "site_bugs.py", "site_finds.py", "site_kills.py", "site_mutants.py",
-    "site_results.py", "site_spec.py", "site_subject.py", "smoke.py", "template.py",
-    "unavailable.py",
+    "site.py", "site_accuracy.py", "site_ages.py", "site_bugs.py", "site_dots.py", "site_finds.py",
+    "site_kills.py", "site_matrix.py", "site_mutants.py", "site_results.py", "site_spec.py",
+    "site_subject.py", "smoke.py", "template.py", "unavailable.py",
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
 KEPT = 5  # failures of one requirement that the file keeps in full
