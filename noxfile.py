@@ -207,6 +207,7 @@ class Backend:
 
     name: str
     about: str
+    framework: str
     tags: list[str]
     target: str = ""
     serves: str = ""

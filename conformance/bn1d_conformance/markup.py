@@ -6,6 +6,7 @@ stands, and is neither markup nor a link.
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ TONES = {
     **dict.fromkeys(("fail", "crash", "timeout", "diverges"), "bad"),
 }
 ADDRESS = re.compile(r"https://[A-Za-z0-9./_-]+")
+MOST = 2000  # characters of a string that a page shows
 MARKED = re.compile(r"(`[^`]+`|\b[A-Z]+-[1-9][0-9]*\b)")  # code and ids in the spec's sentences
 
 
@@ -45,7 +47,9 @@ def prose(sentence: object, folder: str = "") -> str:
 
 
 def _line(value: object) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+    text = str(value)
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[:MOST]).split())
+    return line if len(text) <= MOST else f"{line} … and {len(text) - MOST:,} characters more"
 
 
 def _inert(text: str) -> str:
@@ -73,6 +77,28 @@ def web(address: object) -> str:
     """Return a link to a page of the web; what is no plain address, literally."""
     plain = ADDRESS.fullmatch(str(address))
     return f"[{literal(address)}]({address})" if plain else literal(address)
+
+
+def plain(value: object) -> str:
+    """Return what is harmless as Markdown, HTML and YAML alike: letters, digits, a few signs.
+
+    For the head of a page, which the theme shows in places that escape it and in some that don't.
+    """
+    text = (c if c.isalnum() or c in ".,:;/+-" else " " for c in str(value)[:150])
+    return " ".join("".join(text).split())
+
+
+def front(*, title: object = "", about: object = "", hide: Sequence[str] = ()) -> str:
+    """Return the head of a page: its title, what search engines and previews say, what is hidden.
+
+    Args:
+        title: where it is not the heading, which the theme would show as it stands.
+        about: the page in a sentence.
+        hide: parts of the theme, such as `toc`.
+    """
+    rows = {"title": plain(title), "description": plain(about), "hide": list(hide)}
+    lines = [f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in rows.items() if v]
+    return f"---\n{''.join(lines)}---\n\n"
 
 
 def verdict_badge(verdict: object) -> str:

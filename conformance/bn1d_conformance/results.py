@@ -34,8 +34,9 @@ OUTSIDE = {
     "dialects.toml", "diff.py", "kills.py", "markup.py", "playground.py",
     "playground_examples.py", "playground_tables.py", "playground_text.py", "porting.py",
     "reading.py", "report.py", "report_diff.py", "report_several.py", "several.py", "site.py",
-    "site_bugs.py", "site_figures.py", "site_finds.py", "site_kills.py", "site_markdown.py",
-    "site_mutants.py", "site_playground.py", "site_plot.py", "site_results.py", "site_spec.py",
+    "site_accuracy.py", "site_ages.py", "site_bugs.py", "site_dots.py", "site_figures.py",
+    "site_finds.py", "site_kills.py", "site_markdown.py", "site_matrix.py", "site_mutants.py",
+    "site_others.py", "site_playground.py", "site_plot.py", "site_results.py", "site_spec.py",
     "site_subject.py", "smoke.py", "template.py", "textbook.py", "unavailable.py",
 }  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")

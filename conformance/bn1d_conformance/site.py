@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import (
     kills,
     porting,
     reading,
+    site_accuracy,
+    site_ages,
     site_bugs,
     site_finds,
     site_kills,
@@ -27,6 +30,13 @@ from bn1d_conformance import (
 from bn1d_conformance.kills import KillsError
 from bn1d_conformance.reading import ResultsError
 from bn1d_conformance.site_finds import FindsError
+from bn1d_conformance.unavailable import is_absent
+from bn1d_reference import SPEC_VERSION, spec
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +48,7 @@ FOLDERS = ("bugs", "kills", "mutants", "playground", "porting", "results", "spec
 #: Of a clone; npm put Pyodide there, or nobody did.
 PYODIDE = Path(".nox", "npm", "node_modules", "pyodide")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a results file: it becomes a page's address
-TAKEN = {"index"}  # by pages about all subjects
+TAKEN = {"accuracy", "ages", "index", "published"}  # by pages about all subjects
 UNREADABLE = (FindsError, KillsError, OSError, ResultsError)  # what `pages` raises
 
 
@@ -58,6 +68,8 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
     published = read(results)
     home = clone / "conformance"
     matrix = kills.read(home / "tests" / "zoo")
+    rows = tomllib.loads((home / "backends.toml").read_text("utf-8"))["backend"]
+    backends = {row["name"]: row for row in rows}
     mutants = json.loads((home / "mutants" / "results.json").read_text("utf-8"))["mutants"]
     finds = home / "finds"
     return {
@@ -66,7 +78,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         **site_finds.page(site_finds.read(finds), finds),
         **site_kills.pages(matrix),
         **site_mutants.pages(mutants),
-        **result_pages(published),
+        **result_pages(published, backends),
         **porting.pages(published),
         **site_playground.pages(clone / PYODIDE),
     }
@@ -92,10 +104,46 @@ def read(folder: Path) -> dict[str, Result]:
     return {file.stem: reading.load_any(file) for file in files}
 
 
-def result_pages(published: Mapping[str, Result]) -> dict[str, str]:
-    """Return the pages of the results by path: `results/index.md`, then one a file."""
-    subjects = {f"results/{name}.md": site_subject.page(r) for name, r in published.items()}
-    return {"results/index.md": site_results.index(published), **subjects}
+def result_pages(
+    published: Mapping[str, Result], backends: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
+    """Return what is under `results/` by path: pages about all, one a file, and the verdicts.
+
+    Args:
+        published: the results files by name.
+        backends: rows of `backends.toml` by name: whose a subject is, and who judges it again.
+    """
+    return {
+        "results/index.md": site_results.index(published, backends),
+        "results/accuracy.md": site_accuracy.page(published),
+        "results/ages.md": site_ages.page(published, backends),
+        "results/published.json": verdicts(published),
+        **{
+            f"results/{name}.md": site_subject.page(result, name if name in backends else "")
+            for name, result in published.items()
+        },
+    }
+
+
+def verdicts(published: Mapping[str, Result]) -> str:
+    """Return as JSON what a reader's own results are compared with, in the reader's browser.
+
+    `requirements` has the ids; a subject's `verdicts` stand in their order, null for one that its
+    file does not know.
+    """
+    ids = list(spec.requirements())
+    subjects = [
+        {
+            "name": name,
+            "version": result["subject"]["version"],
+            "verdict": result["verdict"],
+            "verdicts": [result["requirements"].get(i, {}).get("verdict") for i in ids],
+        }
+        for name, result in published.items()
+        if not is_absent(result)
+    ]
+    document = {"spec_version": SPEC_VERSION, "requirements": ids, "subjects": subjects}
+    return json.dumps(document, separators=(",", ":")) + "\n"
 
 
 def write(drawn: Mapping[str, str | bytes], docs: Path) -> None:

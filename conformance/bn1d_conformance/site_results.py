@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance.markup import TONES, code, flat, link, literal, number, table, verdict_badge
-from bn1d_conformance.unavailable import is_absent, sentence
-from bn1d_reference import spec
+from bn1d_conformance.markup import (
+    TONES,
+    code,
+    flat,
+    front,
+    link,
+    literal,
+    number,
+    table,
+    verdict_badge,
+)
+from bn1d_conformance.site_matrix import matrix
+from bn1d_conformance.unavailable import sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from bn1d_reference.spec import Area
 
     Result = Mapping[str, Any]
     Published = Mapping[str, Result]  # by the name of the file, without its suffix
@@ -27,24 +35,53 @@ GROUPS = {
     "incomplete": "Not judged to an end",
     "no-result": "No result",
 }
+SAID = {
+    "conforms": "conform",
+    "diverges": "diverge",
+    "incomplete": "not judged to an end",
+    "no-result": "without a result",
+}
+#: Where `docs/js/results.js` reads a file; without it, a command does the same.
+COMPARE = """\
+`bn1d run TARGET --json mine.json` writes a results file, and `bn1d results diff` compares two.
+
+<div id="compare" class="compare" hidden>
+<p><label for="compare-file">Drop a results file here, or choose one:</label>
+<input type="file" id="compare-file" accept=".json,application/json"></p>
+<p>It is read by this page alone, and goes nowhere.</p>
+<div id="compare-answer" aria-live="polite"></div>
+</div>"""
 
 
-def index(published: Published) -> str:
-    """Return the page."""
+def index(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page; `backends` has rows of `backends.toml` by name."""
     parts = [_group(verdict, published) for verdict in GROUPS]
     groups = "\n\n".join(filter(None, parts))
-    return f"""# Published results
+    verdicts = Counter(str(result["verdict"]) for result in published.values())
+    counts = ", ".join(f"{verdicts[v]} {SAID[v]}" for v in GROUPS if verdicts[v])
+    about = f"Who computes BatchNorm1d right: {len(published)} implementations, {counts}."
+    return f"""{front(about=about, hide=["toc"])}# Published results
 
-One page for each published results file, drawn from it: what was judged, with which versions, on
-which machine; every requirement with its verdict; and what is wrong, if something is.
-
-{groups}
+{len(published)} subjects: {counts}.
+Each has a page, drawn from its results file: what was judged, with which versions, on which
+machine; every requirement with its verdict; and what is wrong, if something is.
+Beside these: [their accuracy compared](accuracy.md), [PyTorch through the ages](ages.md),
+[what was found](../bugs/found-by-the-kit.md), and [what the kit does not catch](../kills/gaps.md).
 
 ## By area {{ #by-area }}
 
-How many requirements pass, of those that apply to what the subject can do.
+How many requirements pass, of those that apply to what the subject can do; each number leads to
+the verdicts behind it.
+✓ all pass, ✗ something is wrong, ≈ it deviates as it documents, fails as declared, or is open;
+— nothing applies.
 
-{_matrix({k: v for k, v in published.items() if not is_absent(v)})}
+{matrix(published, backends)}
+
+## Compare yours {{ #compare-yours }}
+
+{COMPARE}
+
+{groups}
 
 A requirement deviates where the subject does otherwise than PyTorch, as it documents.
 Expected are failures that an [expectations file](../judge.md#in-ci) declares, with the reason of
@@ -103,21 +140,3 @@ def sums(result: Result) -> tuple[int, int, int, int]:
     diverging = sum(n for verdict, n in verdicts.items() if TONES.get(verdict) == "bad")
     uncovered = sum(verdicts[verdict] for verdict in OPEN)
     return diverging, verdicts["deviates"], verdicts["expected-fail"], uncovered
-
-
-def _matrix(judged: Published) -> str:
-    areas = spec.areas()
-    rows = [
-        [linked(name, result), *(_share(area, result) for area in areas)]
-        for name, result in judged.items()
-    ]
-    head = [f"[{area.name}]({SPEC}{area.name.lower()}.md)" for area in areas]
-    return table(["Subject", *head], rows, " " + "r" * len(areas))
-
-
-def _share(area: Area, result: Result) -> str:
-    """Passes of what applies, as 7/9; nothing where nothing does."""
-    found = [result["requirements"].get(r.id, {"verdict": "not-run"}) for r in area.requirements]
-    verdicts = Counter(str(row["verdict"]) for row in found)
-    applies = verdicts.total() - verdicts["not-applicable"] - verdicts["not-run"]
-    return f"{verdicts['pass']}/{applies}" if applies else ""

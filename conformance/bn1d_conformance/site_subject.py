@@ -9,11 +9,13 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import command, dialect
+from bn1d_conformance import command, dialect, site_accuracy
 from bn1d_conformance.markup import (
+    MOST,
     code,
     facts,
     flat,
+    front,
     level_badge,
     link,
     literal,
@@ -24,7 +26,7 @@ from bn1d_conformance.markup import (
     web,
 )
 from bn1d_conformance.site_results import absence, sums
-from bn1d_conformance.unavailable import is_absent
+from bn1d_conformance.unavailable import is_absent, sentence
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
@@ -37,42 +39,64 @@ if TYPE_CHECKING:
 SPEC = "../spec/"  # from a page of the results
 
 
-def page(result: Result) -> str:
+def page(result: Result, session: str = "") -> str:
     """Return the page of one results file, as `results.build` or `no_result` makes it.
+
+    Args:
+        result: its content.
+        session: of nox, that makes the environment and judges again; "" for none.
 
     Raises:
         KeyError: if a key of the results file's schema is missing.
     """
+    return _head(result) + _body(result, session)
+
+
+def _head(result: Result) -> str:
     if is_absent(result):
-        return _absent_page(result)
+        return front(title=result["target"], about=sentence(result))
+    subject = result["subject"]
+    about = f"{subject['name']} {subject['version']} {result['verdict']}: {_count(result)}"
+    return front(title=_title(result), about=about)
+
+
+def _title(result: Result) -> str:
+    """What was judged, and where; a worker's command says less than its subject's name."""
+    subject, options = result["subject"], result["options"]
+    name = subject["name"] if options.get("worker") else subject["target"]
+    return f"{name} on {options['device']}" if options["device"] != "cpu" else str(name)
+
+
+def _body(result: Result, session: str) -> str:
+    if is_absent(result):
+        return _absent_page(result, session)
     parts = (
         _headline(result),
         _diagnoses(result),
         _deviations(result),
         _expectations(result),
         _by_area(result),
-        _accuracy(result),
+        site_accuracy.section(result),
         _circumstances(result),
-        _again(result),
+        _again(result, session),
         _every_requirement(result),
     )
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _absent_page(result: Result) -> str:
+def _absent_page(result: Result, session: str) -> str:
     """What could not be judged, and below it the last results that there were."""
     head = f"# {literal(result['target'])} {{ #no-result }}\n\n{absence(result)}\n"
     last = result["last_good"]
     if last is None:
         return head
     then = f"What follows is of {literal(last['date'])}, and may be so no longer."
-    return f"{head}\n{then}\n\n{page(last).replace('# ', '## ', 1)}"
+    return f"{head}\n{then}\n\n{_body(last, session).replace('# ', '## ', 1)}"
 
 
 def _headline(result: Result) -> str:
     subject, kit = result["subject"], result["kit"]
-    title = subject["name"] if result["options"].get("worker") else subject["target"]
-    return f"""# {literal(title)} {{ #result }}
+    return f"""# {literal(_title(result))} {{ #result }}
 
 {verdict_badge(result["verdict"])}
 {_count(result)}
@@ -158,31 +182,6 @@ def _counts(area: Area, result: Result, seen: Iterable[str]) -> list[str]:
     return [name, str(len(area.requirements)), *(str(counts[v] or "") for v in seen)]
 
 
-def _accuracy(result: Result) -> str:
-    accuracy = result["accuracy"]
-    if not accuracy["outputs"]:
-        return ""
-    head = ["Output", "ulp, 99 of 100", "ulp, worst", "Of the bound"]
-    rows = [_score(name, row) for name, row in accuracy["outputs"].items()]
-    return f"""## Accuracy
-
-Grade: **{flat(accuracy["grade"])}** ([what the grades mean](../bounds.md#three-grades)).
-
-{table(head, rows, " rrr")}
-
-The largest values over all graded cases that passed:
-the error that 99 of 100 elements of a case stay below, and the worst one's,
-in ulp at the output's scale; and the largest share of its bound that an element used up.
-Where an answer is the small difference of large numbers, many ulp are few roundings:
-the bound knows, and the share tells."""
-
-
-def _score(name: str, row: Mapping[str, Any]) -> list[str]:
-    share = row["bound_fraction"]
-    percent = f"{share:.1%}" if isinstance(share, (int, float)) else literal(share)
-    return [literal(name), number(row["ulp"]), number(row["worst"]), percent.replace("%", " %")]
-
-
 def _circumstances(result: Result) -> str:
     named = {k: v for k, v in result["subject"].items() if k not in ("target", "name", "version")}
     kit = {"suite_hash": result["kit"]["suite_hash"]}
@@ -199,19 +198,27 @@ def _named(rows: Mapping[str, Any]) -> dict[str, str]:
     return {literal(str(k).replace("_", " ")): flat(v) for k, v in rows.items()}
 
 
-def _again(result: Result) -> str:
+def _again(result: Result, session: str) -> str:
+    made = f"""
+In a clone of the repository, with an environment that is made for it:
+
+```console
+$ python3 noxfile.py -s {session}
+```
+"""
     return f"""## The same run again
 
 ```console
 $ {_command(result["options"])}
-```"""
+```
+{made if session else ""}"""
 
 
 def _command(options: Mapping[str, Any]) -> str:
     """The command with the options that decide a verdict, on one line, quoted for a shell."""
     subject = [*["--worker"] * bool(options.get("worker")), options["target"]]
     words = ["bn1d", "run", *subject, *command.words(options)]
-    line = " ".join(shlex.quote(str(word)) for word in words)
+    line = " ".join(shlex.quote(str(word)[:MOST]) for word in words)
     return "".join(c if c.isprintable() else " " for c in line)
 
 

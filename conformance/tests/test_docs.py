@@ -51,7 +51,7 @@ def navigation(entry):
 def test_every_page_is_in_the_navigation_or_reached_from_there():
     drawn = site.pages(ROOT, ROOT / "conformance" / "results")
     written = {path.relative_to(DOCS).as_posix(): path.read_text("utf-8") for path in WRITTEN}
-    pages = {**drawn, **written}
+    pages = {path: text for path, text in {**drawn, **written}.items() if path.endswith(".md")}
     waiting = navigation(yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["nav"])
     assert set(written) <= waiting <= set(pages)
     reached = set()
