@@ -262,6 +262,15 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Draw for each reader what nobody would write; after `--`, how many examples (20000)."""
+    install(session, "test")
+    files = ("conformance/tests/test_fuzz.py", "conformance/tests/test_reading.py")
+    examples = {"BN1D_FUZZ": (session.posargs or ["20000"])[0]}
+    session.run("pytest", *files, "-k", "any", "--hypothesis-show-statistics", env=examples)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Time the oracle beside mpmath and Fraction, then the kit."""
     install(session, "test", torch=True)

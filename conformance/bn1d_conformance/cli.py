@@ -109,6 +109,8 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     if worker and dialect:
         hint = "Its answer to hello has a field `dialect`."
         wrong_use("--dialect is for what the kit imports: a worker declares its own.", hint)
+    if not all(map(_is_text, (target, worker, device, select, *(names or ()), *(dialect or ())))):
+        wrong_use("An argument is no UTF-8.", "A results file could not say what was judged.")
     if seed is None:
         seed = _resumed(json, resume=resume)
     options = Options(
@@ -132,6 +134,11 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
         wrong_use("--expect is about a whole run, and --shard judges a part.", "Give one of them.")
     result = console.judge(options, json, timings=timings, resume=resume, update=update)
     raise typer.Exit(console.exit_code(result))
+
+
+def _is_text(word: str) -> bool:
+    """Whether a file can have it: bytes of the command line need not be characters."""
+    return word.encode("utf-8", "replace").decode() == word
 
 
 def _profile(name: str) -> str:
