@@ -23,6 +23,7 @@ MOST_READS = 64  # of a log that may be written faster than it is read
 SHOWN = 200  # characters of its last line that are shown
 GRACE = 2.0  # seconds to end in, once its output is closed
 LEAVE = 5.0  # the same, once it is told to: a framework may have much to put away
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 #: Holds the end of a pipe, and ends the worker's group when the other end is gone, however that
 #: happens: a process that is killed can't clean up after itself.
 KEEPER = """
@@ -40,12 +41,14 @@ class LostError(Exception):
 
     Attributes:
         verdict: what that is: "crash" (it ended), "timeout" or "fail" (it can't be understood).
+        killed: whether a signal ended it that no fault of its own raises.
     """
 
-    def __init__(self, verdict: str, said: str) -> None:
+    def __init__(self, verdict: str, said: str, *, killed: bool = False) -> None:
         """Keep the verdict; `said` follows "the worker"."""
         super().__init__(said)
         self.verdict = verdict
+        self.killed = killed
 
 
 class Process:
@@ -130,7 +133,8 @@ class Process:
     def _read(self, most: int) -> None:
         chunk = os.read(self.stdout, CHUNK)
         if not chunk:
-            raise LostError("crash", self.end())
+            how = self.end()
+            raise LostError("crash", how, killed=-(self.child.returncode or 0) in FROM_OUTSIDE)
         self.text += chunk
         if len(self.text) > most:
             start = quote(bytes(self.text[:1000]))
