@@ -261,6 +261,14 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "conformance/mutants/run.py", *session.posargs)
 
 
+@nox.session(name="mutate-own")
+def mutate_own(session: nox.Session) -> None:
+    """Change the kit's own code, a place at a time; after `--`, modules and --sample N."""
+    install(session, "test", torch=True)
+    session.install("cosmic-ray==8.7.0")
+    session.run("python", "conformance/mutants/own.py", *session.posargs)
+
+
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Draw for each reader what nobody would write; after `--`, how many examples (20000)."""
