@@ -125,6 +125,31 @@ def test_statistics_are_scored_by_condition_as_outputs_are():
     assert [(r["condition"], r["worst"]) for r in rows] == [(0, 0), (2, 0)]
 
 
+def test_the_score_is_the_99th_of_a_hundred_and_the_worst_is_beside_it():
+    right, u = answer(np.ones(101), 1.0), 2.0**-23
+    score = measure(1 + u * np.arange(101), right)
+    assert (score.ulp, score.worst) == (99, 100)
+
+
+def test_what_is_right_where_nothing_may_be_lost_uses_nothing_of_the_bound():
+    assert measure(np.array([1.0]), answer([1.0], 0)).fraction == 0
+
+
+def test_the_worst_element_is_a_wrong_one():
+    """One that only just is, by the tie of its last rounding, after one that is right."""
+    u = 2.0**-23
+    found = compare("TRAIN-1", CASE, np.array([1, 1 + 3 * u]), answer([1.0, 1.0], 2.5 * u))
+    assert found.evidence["index"] == [1]
+    assert found.evidence["bound_fraction"] == 1
+
+
+@pytest.mark.parametrize(("training", "mode"), [(True, "training"), (False, "evaluation")])
+def test_the_evidence_says_in_which_mode(training, mode):
+    case = cases.drawn("mode", "fp32", (6, 3), 0, training=training)
+    found = compare("TRAIN-1", case, Expected(case).y.exact + 1, Expected(case).y)
+    assert found.evidence["mode"] == mode
+
+
 def test_an_infinity_beside_finite_values_is_not_scored():
     right = answer([1.0, inf], 0)
     assert measure(np.array([1.0, inf]), right).worst == 0

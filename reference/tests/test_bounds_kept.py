@@ -62,13 +62,19 @@ def of(kind, grade, data):
 
 
 def every():
-    return {" ".join(key): of(*key) for key in product(KINDS, GRADES, DATA)}
+    """By its input: the bounds; and from where on they say nothing."""
+    inputs = {" ".join(key): of(*key) for key in product(KINDS, GRADES, DATA)}
+    return {"vacuous": [bounds.VACUOUS], **inputs}
 
 
 @pytest.mark.parametrize("key", list(product(KINDS, GRADES, DATA)), ids=" ".join)
 def test_a_bound_is_what_it_was(key):
     kept = json.loads(KEPT.read_text("utf-8"))[" ".join(key)]
     assert of(*key) == pytest.approx(kept, rel=1e-12)
+
+
+def test_a_bound_says_nothing_from_where_on_it_did():
+    assert json.loads(KEPT.read_text("utf-8"))["vacuous"] == [bounds.VACUOUS]
 
 
 if __name__ == "__main__":
