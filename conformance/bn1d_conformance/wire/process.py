@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from typing import IO
 
+from bn1d_conformance import signals
 from bn1d_conformance.wire.protocol import quote
 
 CHUNK = 1 << 16
@@ -23,7 +24,6 @@ MOST_READS = 64  # of a log that may be written faster than it is read
 SHOWN = 200  # characters of its last line that are shown
 GRACE = 2.0  # seconds to end in, once its output is closed
 LEAVE = 5.0  # the same, once it is told to: a framework may have much to put away
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 #: Holds the end of a pipe, and ends the worker's group when the other end is gone, however that
 #: happens: a process that is killed can't clean up after itself.
 KEEPER = """
@@ -134,7 +134,8 @@ class Process:
         chunk = os.read(self.stdout, CHUNK)
         if not chunk:
             how = self.end()
-            raise LostError("crash", how, killed=-(self.child.returncode or 0) in FROM_OUTSIDE)
+            killed = signals.is_from_outside(self.child.returncode)
+            raise LostError("crash", how, killed=killed)
         self.text += chunk
         if len(self.text) > most:
             start = quote(bytes(self.text[:1000]))
