@@ -359,6 +359,23 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "conformance/mutants/run.py", *session.posargs)
 
 
+@nox.session(name="mutate-own")
+def mutate_own(session: nox.Session) -> None:
+    """Change the kit's own code, a place at a time; after `--`, modules and --sample N."""
+    install(session, "test", torch=True)
+    session.install("cosmic-ray==8.7.0")
+    session.run("python", "conformance/mutants/own.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Draw for each reader what nobody would write; after `--`, how many examples (20000)."""
+    install(session, "test")
+    files = ("conformance/tests/test_fuzz.py", "conformance/tests/test_reading.py")
+    examples = {"BN1D_FUZZ": (session.posargs or ["20000"])[0]}
+    session.run("pytest", *files, "-k", "any", "--hypothesis-show-statistics", env=examples)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Time the oracle beside mpmath and Fraction, then the kit."""

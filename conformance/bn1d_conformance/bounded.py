@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 #: What stands before each value but the first, in JSON and in TOML; within strings it counts too.
 BEFORE = (b",", b"[", b"{")
+LONG = 700  # characters of a sentence
 SHORT = 60  # characters of a value that a sentence quotes
 
 
@@ -43,6 +44,12 @@ def check_values(text: bytes, most: int) -> None:
 def printable(value: object) -> str:
     """What a file says, for a terminal: control characters are not passed on."""
     return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def clipped(sentence: str) -> str:
+    """A sentence that quotes what somebody gave, for a terminal, and not too long to be read."""
+    said = printable(sentence)
+    return said if len(said) <= LONG else f"{said[:LONG]} ..."
 
 
 def short(value: object) -> str:

@@ -122,6 +122,9 @@ def run_command(  # noqa: PLR0913 - one parameter an option of the command line
     if worker and dialect:
         hint = "Its answer to hello has a field `dialect`."
         wrong_use("--dialect is for what the kit imports: a worker declares its own.", hint)
+    words = (worker, device, select, *(targets or ()), *(names or ()), *(dialect or ()))
+    if not all(map(_is_text, words)):
+        wrong_use("An argument is no UTF-8.", "A results file could not say what was judged.")
     if update and not expect:
         wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
     if expect and shard:
@@ -175,6 +178,11 @@ def _named(target: str) -> str:
 
     with console.refusals():
         return targets.named(target)
+
+
+def _is_text(word: str) -> bool:
+    """Whether a file can have it: bytes of the command line need not be characters."""
+    return word.encode("utf-8", "replace").decode() == word
 
 
 def _profile(name: str) -> str:

@@ -43,6 +43,14 @@ def _settle(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that the system can't have is that of none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def is_writable(path: Path) -> bool:
     """Whether a file can be put there, as far as that is known before it is done."""
     folder = path.resolve().parent

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from bn1d_conformance import clock, program
+from bn1d_conformance.bounded import printable
 from bn1d_conformance.subject import SubjectError, UnaskedError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def guarded(stage: str, call: Callable[P, T], *args: P.args, **options: P.kwargs
 def describe(error: BaseException) -> str:
     """An exception in one line, without anybody's folders, also where it can't say a word."""
     try:
-        text = FOLDERS.sub("", " ".join(str(error).split()))[:300]
+        text = printable(FOLDERS.sub("", " ".join(str(error).split()))[:300])
     except BaseException:  # noqa: BLE001 - a subject's exception may do anything
         text = ""
     return f"raises {type(error).__name__}: {text}" if text else f"raises {type(error).__name__}"

@@ -20,8 +20,8 @@ from bn1d_conformance.results import (
     gave_up,
     overall,
     place,
-    suite_hash,
 )
+from bn1d_conformance.suite import suite_hash
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import results
+from bn1d_conformance import files, results
 from bn1d_conformance.expectations import ExpectationsError
 from bn1d_conformance.merge import difference
 from bn1d_conformance.records import Journal, lines
@@ -142,7 +142,7 @@ def _identity(options: Options) -> dict[str, Any]:
     """What must be the same for a run to go on."""
     asked = {k: v for k, v in asdict(options).items() if k != "jobs"}
     file = Path(options.target.rpartition(":")[0])
-    content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+    content = hashlib.sha256(file.read_bytes()).hexdigest() if files.is_file(file) else ""
     document = {"kit": results.kit(), "options": asked, "content of the target": content}
     plain: dict[str, Any] = json.loads(json.dumps(document))
     return {**plain, "environment": results.environment()}

@@ -370,6 +370,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if memory and call.excinfo and not call.excinfo.errisinstance(expected):
         said = f"{call.excinfo.typename}: {call.excinfo.value}"[:500]
         memory.recorder.write("error", nodeid=item.nodeid, requirements=_ids(item), said=said)
+    if report.failed and item.config.getoption("--bn1d-records"):
+        report.longrepr = None  # the records have it, and what crosses to the parent must be UTF-8
     return report
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from bn1d_conformance import bounded, dialect, results
 from bn1d_conformance.bounded import printable, short
 from bn1d_conformance.results import FAILING, HELD, VERDICTS
+from bn1d_conformance.suite import suite_hash
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _ids(result: Result) -> Iterator[str]:
     unknown = [i for i in result["requirements"] if i not in ever]
     if unknown and result["kit"]["spec_version"] == SPEC_VERSION:
         yield f"requirements has {unknown[0]}, which its version of the spec has not."
-    if result["kit"]["suite_hash"] != results.suite_hash():
+    if result["kit"]["suite_hash"] != suite_hash():
         return
     if lacking := [i for i in known if i not in result["requirements"]]:
         yield f"requirements lacks {lacking[0]}, which its suite has."

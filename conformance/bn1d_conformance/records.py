@@ -51,7 +51,7 @@ class Recorder:
         if not self._file:
             return
         try:
-            self._file.write(json.dumps({"e": event, **values}, default=_plain) + "\n")
+            self._file.write(_written({"e": event, **values}) + "\n")
             self._file.flush()
         except OSError as error:
             if self._failed:
@@ -60,6 +60,15 @@ class Recorder:
 
     def compared(self, got: Array | None, answer: Answer) -> None:
         """Hear of an answer and of the bound that it is judged under: no event of a run."""
+
+
+def _written(event: dict[str, Any]) -> str:
+    """An event as a line of ASCII; where a subject's text has no Unicode, it has "?"."""
+    line = json.dumps(event, default=_plain)
+    if "\\ud" in line:  # a half of a character or a whole one, which is two
+        text = json.dumps(event, default=_plain, ensure_ascii=False)
+        line = json.dumps(json.loads(text.encode("utf-8", "replace")))
+    return line
 
 
 def _plain(value: Any) -> Any:

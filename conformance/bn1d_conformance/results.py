@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections import Counter, defaultdict
 from contextlib import suppress
 from datetime import datetime, timezone
 from importlib import metadata, resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import __version__, files
 from bn1d_conformance.diagnosis import diagnose
 from bn1d_conformance.expectations import Applied
+from bn1d_conformance.suite import suite_hash
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 SCHEMA_VERSION = 1
 VERDICTS = (
@@ -27,18 +27,6 @@ VERDICTS = (
 )  # fmt: skip
 FAILING = ("fail", "crash", "timeout")
 HELD = ("pass", "deviates", "unexpected-pass")
-#: Modules that have no say in a verdict, and none in the suite's hash.
-OUTSIDE = {
-    "badge.py", "bn1d_worker.py", "bugs.py", "bugs.toml", "cli.py", "cli_results.py",
-    "cli_vectors.py", "cli_wire.py", "command.py", "console.py", "conversions.py",
-    "dialects.toml", "diff.py", "kills.py", "markup.py", "playground.py",
-    "playground_examples.py", "playground_tables.py", "playground_text.py", "porting.py",
-    "reading.py", "report.py", "report_diff.py", "report_several.py", "several.py", "site.py",
-    "site_accuracy.py", "site_ages.py", "site_bugs.py", "site_dots.py", "site_figures.py",
-    "site_finds.py", "site_kills.py", "site_markdown.py", "site_matrix.py", "site_mutants.py",
-    "site_others.py", "site_playground.py", "site_plot.py", "site_results.py", "site_spec.py",
-    "site_subject.py", "smoke.py", "template.py", "textbook.py", "unavailable.py",
-}  # fmt: skip
 DESCRIBED = ("name", "version", "adapter", "dialect", "language", "homepage", "device")
 KEPT = 5  # failures of one requirement that the file keeps in full
 Result = dict[str, Any]
@@ -331,17 +319,6 @@ def kit() -> dict[str, str]:
         "spec_version": SPEC_VERSION,
         "suite_hash": suite_hash(),
     }
-
-
-def suite_hash() -> str:
-    """A hash of all that decides a verdict: spec, oracle, bounds, cases, checks, judge."""
-    digest = hashlib.sha256()
-    for package in ("bn1d_reference", "bn1d_conformance"):
-        folder = Path(str(resources.files(package)))
-        for path in sorted(p for p in folder.rglob("*") if p.suffix in {".py", ".toml"}):
-            if path.name not in OUTSIDE:
-                digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def environment() -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
-from bn1d_conformance import device, expectations, merge, offer, results
+from bn1d_conformance import device, expectations, merge, offer, results, signals
 from bn1d_conformance.partial import Place
 from bn1d_conformance.plugin import STOPPED, unwritable
 from bn1d_conformance.records import events
@@ -43,7 +42,6 @@ HANDS_OFF = (
 #: they catch what is logged in three phases of every item, and collect garbage five times.
 UNUSED = ("logging", "unraisableexception", "threadexception")
 AGAIN = "rerun"  # an outcome of pytest's reports: this one says nothing
-OUTSIDE = (signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has no SIGKILL
 GRACE = 2.0  # seconds in which a process that hung up has ended
 SIGNS = {
     device.SIGN: ("crash", "lost its device"),
@@ -190,7 +188,7 @@ def _killed(gateway: Any) -> bool:
     """Whether a worker was ended by a signal that no fault of its own raises."""
     child = getattr(getattr(gateway, "_io", None), "popen", None)  # execnet has no public name
     with suppress(subprocess.TimeoutExpired):
-        return child is not None and -child.wait(GRACE) in OUTSIDE
+        return child is not None and signals.is_from_outside(child.wait(GRACE))
     return False
 
 

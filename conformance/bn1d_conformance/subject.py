@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from bn1d_conformance.bounded import clipped
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -207,9 +209,9 @@ class TargetError(ValueError):
     """A target that cannot be judged: one sentence, and a hint for the user."""
 
     def __init__(self, sentence: str, hint: str) -> None:
-        """Keep the hint beside the sentence."""
-        super().__init__(sentence)
-        self.hint = hint
+        """Keep the hint beside the sentence; both are fit for a terminal, whatever they quote."""
+        super().__init__(clipped(sentence))
+        self.hint = clipped(hint)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import adapters
+from bn1d_conformance import adapters, files
 from bn1d_conformance.subject import Request, Subject, TargetError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def load(request: Request) -> Subject:
     if request.worker:
         return adapters.worker(request)
     place, attr = split(resolve(request.target))
-    if (Path(place) / "manifest.json").is_file():
+    if files.is_file(Path(place, "manifest.json")):
         return adapters.recorded(Path(place), Path(attr), request)
     value: Any = import_place(place)
     for part in attr.split("."):
@@ -125,7 +125,7 @@ def import_place(place: str) -> ModuleType:
     """
     path = Path(place)
     is_file = path.suffix == ".py" or "/" in place
-    if is_file and not path.is_file():
+    if is_file and not files.is_file(path):
         raise TargetError(
             f"There is no file {place}.", "Check the path; it is taken as you type it."
         )

@@ -37,7 +37,7 @@ def judge(command, folder):
     """Run the command: seconds, exit code, what was printed, the results document."""
     out = Path(folder) / "result.json"
     out.unlink(missing_ok=True)
-    if "starts_once" in command:
+    if "starts_once" in command or "killed" in command:
         command += f" {folder}/mark"
     options = ["--profile", "quick", "--timeout", "8", "-k", SELECT, "--json", str(out)]
     start = time.perf_counter()

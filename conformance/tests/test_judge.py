@@ -8,8 +8,17 @@ import numpy as np
 import pytest
 
 from bn1d_conformance import cases, exact_cases, misreadings
+from bn1d_conformance.dialect import Notes
 from bn1d_conformance.expected import Answer, Expected
-from bn1d_conformance.judge import Accuracy, Failure, accepted, by_condition, compare, measure
+from bn1d_conformance.judge import (
+    Accuracy,
+    Failure,
+    accepted,
+    by_condition,
+    compare,
+    examine,
+    measure,
+)
 from bn1d_conformance.misreadings import CATALOGUE, EVALUATION
 from bn1d_conformance.numbers import DTYPES, to_format, ulp
 from bn1d_conformance.simulation import Simulation, identify
@@ -110,6 +119,43 @@ def test_channels_are_scored_by_their_condition_each_with_its_grade():
     ]
 
 
+def test_statistics_are_scored_by_condition_as_outputs_are():
+    right = {"conforming": answer([1.0, 2.0, 3.0], 0)}
+    rows = list(by_condition(np.array([1, 2, 3], "float32"), right, np.array([0, 2, 2])))
+    assert [(r["condition"], r["worst"]) for r in rows] == [(0, 0), (2, 0)]
+
+
+def test_the_score_is_the_99th_of_a_hundred_and_the_worst_is_beside_it():
+    right, u = answer(np.ones(101), 1.0), 2.0**-23
+    score = measure(1 + u * np.arange(101), right)
+    assert (score.ulp, score.worst) == (99, 100)
+
+
+def test_what_is_right_where_nothing_may_be_lost_uses_nothing_of_the_bound():
+    assert measure(np.array([1.0]), answer([1.0], 0)).fraction == 0
+
+
+def test_the_worst_element_is_a_wrong_one():
+    """One that only just is, by the tie of its last rounding, after one that is right."""
+    u = 2.0**-23
+    found = compare("TRAIN-1", CASE, np.array([1, 1 + 3 * u]), answer([1.0, 1.0], 2.5 * u))
+    assert found.evidence["index"] == [1]
+    assert found.evidence["bound_fraction"] == 1
+
+
+@pytest.mark.parametrize(("training", "mode"), [(True, "training"), (False, "evaluation")])
+def test_the_evidence_says_in_which_mode(training, mode):
+    case = cases.drawn("mode", "fp32", (6, 3), 0, training=training)
+    found = compare("TRAIN-1", case, Expected(case).y.exact + 1, Expected(case).y)
+    assert found.evidence["mode"] == mode
+
+
+def test_an_infinity_beside_finite_values_is_not_scored():
+    right = answer([1.0, inf], 0)
+    assert measure(np.array([1.0, inf]), right).worst == 0
+    assert measure(np.array([nan, inf]), right) == Accuracy("y", "fp32", 0, 0, 0, 0)
+
+
 def test_what_is_not_finite_is_not_scored():
     assert measure(np.array([nan]), answer([nan], 0)) == Accuracy("y", "fp32", 0, 0, 0, 0)
 
@@ -123,6 +169,8 @@ def test_what_is_not_finite_is_not_scored():
         (None, "y is None"),
         (np.zeros((3, 6), "float32"), "shape (3, 6), where (6, 3) is right"),
         (np.zeros((), "float32"), "shape ()"),
+        (np.zeros((7, 3), "float32"), "shape (7, 3), where (6, 3) is right"),
+        (np.zeros((6, 3, 1), "float32"), "shape (6, 3, 1), where (6, 3) is right"),
         (np.zeros((6, 3), "int32"), "dtype int32"),
         (np.zeros((6, 3), "complex64"), "dtype complex64"),
         (np.zeros((6, 3), bool), "dtype bool"),
@@ -140,6 +188,35 @@ def test_a_wider_format_is_rounded_first_and_a_narrower_one_is_not():
     assert isinstance(compare("TRAIN-1", CASE, right.exact, right), Accuracy)
     narrow = right.exact.astype("float16")
     assert isinstance(compare("TRAIN-1", CASE, narrow, right), Failure)
+
+
+def test_a_wider_format_is_as_good_as_what_it_is_rounded_to():
+    ones = answer(np.ones((6, 3)), 0)
+    between = np.full((6, 3), 1 + 2.0**-30)
+    assert isinstance(compare("TRAIN-1", CASE, between, ones), Accuracy)
+    assert isinstance(compare("TRAIN-1", CASE, between + 2.0**-23, ones), Failure)
+
+
+def test_without_a_dialect_the_answer_decides_and_what_is_wrong_is_told():
+    right, notes = Expected(CASE).y, Notes()
+    assert examine("TRAIN-1", CASE, right.exact, right, notes) == (right, None)
+    decides, failure = examine("TRAIN-1", CASE, right.exact + 1, right, notes)
+    assert decides is right
+    assert failure.requirement == "TRAIN-1"
+    assert not notes.deviates
+    assert not notes.strays
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [(1, ""), (2, "; 2 of 2 values are wrong"), (3, "; 3 of 3 values are wrong")],
+)
+def test_one_value_is_not_counted(size, words):
+    off = np.full(size, 1 + 1234.567 * 2.0**-23)
+    found = compare("TRAIN-1", CASE, off, answer(np.ones(size), 2.0**-23, "fp64"))
+    assert found.message.endswith(
+        f"where 1 is right: off by 6.63e+11 ulp, 1.23e+03 times the bound{words}."
+    )
 
 
 # The failure in words and numbers

@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save
 
 import bn1d_conformance
-from bn1d_conformance import bounded, expectations, reading
+from bn1d_conformance import bounded, expectations, guard, reading, records
 from bn1d_conformance.expectations import ExpectationsError
 from bn1d_conformance.subject import TargetError
 from bn1d_conformance.vectors import archive, tables
@@ -120,7 +120,7 @@ def rejects(path, *words):
     for word in (str(path), *words):
         assert word in said
     assert said.isprintable()
-    assert len(said) < len(str(path)) + tables.SAID + 10
+    assert len(said) <= bounded.LONG + len(" ...")
 
 
 def test_json_of_too_many_values(tmp_path, monkeypatch):
@@ -205,6 +205,29 @@ def test_a_folder_of_vectors_that_is_a_link(tmp_path):
     (inside / "manifest.json").write_text(json.dumps({**manifest, "files": rows}))
     with pytest.raises(TargetError, match=r"expected/answers\.json: there is no such file"):
         archive.read_manifest(inside)
+
+
+# What a subject says
+
+
+def test_half_a_character_of_a_subjects_goes_no_further(tmp_path):
+    said = guard.describe(ValueError("half \ud800 and \x1b[31m"))
+    assert said == "raises ValueError: half   and  [31m"
+    recorder = records.Recorder(tmp_path / "gw0.jsonl")
+    recorder.write("loaded", name="half \ud800", version="whole \U0001f600")
+    recorder._file.close()
+    [event] = records.read(tmp_path)
+    assert (event["name"], event["version"]) == ("half ?", "whole \U0001f600")
+
+
+def test_an_argument_that_is_no_utf_8():
+    ran = subprocess.run(
+        [sys.executable, "-m", "bn1d_conformance", "run", b"\xff.py:Layer"],
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == WRONG_USE
+    assert ran.stderr.startswith(b"bn1d: An argument is no UTF-8.")
 
 
 # Nothing is run

@@ -141,6 +141,20 @@ def test_what_starts_but_once_is_given_up(here, tmp_path):
     assert result["verdict"] == "incomplete"
 
 
+def test_what_somebody_kills_is_asked_once_more(here, tmp_path):
+    result = here(command("killed", tmp_path / "mark"), "CTOR-10", "CTOR-2", "CTOR-3")
+    assert (tmp_path / "mark").exists()
+    seen = {result["requirements"][i]["verdict"] for i in ("CTOR-10", "CTOR-2", "CTOR-3")}
+    assert seen == {"pass"}
+
+
+def test_what_is_killed_whenever_it_is_asked_has_crashed(here, tmp_path):
+    result = here(command("killed", tmp_path / "mark", "always"), "CTOR-10", "CTOR-2")
+    row = result["requirements"]["CTOR-10"]
+    assert row["verdict"] == "crash"
+    assert "was killed by signal 9 (SIGKILL)" in row["failures"][0]["message"]
+
+
 # A worker that does not come as far as that
 
 REFUSED = {

@@ -38,6 +38,10 @@ SHARE = 0.9  # of a longer --timeout that it may take
 WRITES = ("build", "load", "forward", "backward")  # what a layer's state can depend on
 
 
+class KilledError(SubjectError):
+    """The worker was ended from outside, as by an operator or a machine without memory."""
+
+
 class WireSubject:
     """The subject behind `bn1d run --worker 'COMMAND'`."""
 
@@ -125,7 +129,8 @@ class WireSubject:
         try:
             return self.session.ask(do, max(seconds, 0.05), fields, room)
         except LostError as error:
-            raise SubjectError(do, f"the worker {error}", verdict=error.verdict) from None
+            kind = KilledError if error.killed else SubjectError
+            raise kind(do, f"the worker {error}", verdict=error.verdict) from None
         except protocol.MalformedError as error:
             raise SubjectError(do, f"the worker {error}") from None
         except RefusedError as error:
@@ -184,13 +189,20 @@ class WireLayer:
         self._do("build", {"config": protocol.config(config)})
 
     def _do(self, do: str, fields: dict[str, Any]) -> dict[str, Any]:
-        """Put a request about this layer to a worker that has it."""
-        if self.place[1] != self.subject.ready():
-            self._replay()
-        found = self.subject.ask(do, {"layer": self.place[0], **fields}, self.room)
+        """Put a request about this layer: once more, if somebody killed the worker."""
+        try:
+            found = self._ask(do, fields)
+        except KilledError:
+            found = self._ask(do, fields)
         if do in WRITES:
             self.steps.append((do, fields))
         return found
+
+    def _ask(self, do: str, fields: dict[str, Any]) -> dict[str, Any]:
+        """Put a request to a worker that has this layer."""
+        if self.place[1] != self.subject.ready():
+            self._replay()
+        return self.subject.ask(do, {"layer": self.place[0], **fields}, self.room)
 
     def _replay(self) -> None:
         """Make the layer again, in a worker that does not have it."""

@@ -37,7 +37,6 @@ MOST_HEADER = 2**24  # bytes of what a safetensors file says of its arrays
 MOST_ARRAYS = 100_000  # of a file
 MOST_VALUES = 2**24  # of an array
 MOST_AXES = 8
-SAID = 400  # characters of a refusal, which quotes what a file says
 SPELLED = 4096  # values up to which a JSON array has hex floats beside its bits
 #: npz has no bfloat16: there its bits stand as uint16.
 NPZ = {**{d.name: f for f, d in IN_FILES.items()}, "uint16": "bf16"}
@@ -46,9 +45,8 @@ SAFETENSORS = {"F16": "fp16", "BF16": "bf16", "F32": "fp32", "F64": "fp64", "I64
 
 
 def refuse(path: Path, what: str, hint: str = "") -> TargetError:
-    """The refusal of a file: a sentence that begins with its name, and is of any use to read."""
-    said = bounded.printable(what)
-    return TargetError(f"{path}: {said if len(said) <= SAID else said[:SAID] + ' ...'}", hint)
+    """The refusal of a file: a sentence that begins with its name."""
+    return TargetError(f"{path}: {what}", hint)
 
 
 def checked(path: Path) -> Path:

@@ -15,6 +15,7 @@ import time
 from contextlib import suppress
 from typing import IO
 
+from bn1d_conformance import signals
 from bn1d_conformance.wire.protocol import quote
 
 CHUNK = 1 << 16
@@ -40,12 +41,14 @@ class LostError(Exception):
 
     Attributes:
         verdict: what that is: "crash" (it ended), "timeout" or "fail" (it can't be understood).
+        killed: whether a signal ended it that no fault of its own raises.
     """
 
-    def __init__(self, verdict: str, said: str) -> None:
+    def __init__(self, verdict: str, said: str, *, killed: bool = False) -> None:
         """Keep the verdict; `said` follows "the worker"."""
         super().__init__(said)
         self.verdict = verdict
+        self.killed = killed
 
 
 class Process:
@@ -130,7 +133,9 @@ class Process:
     def _read(self, most: int) -> None:
         chunk = os.read(self.stdout, CHUNK)
         if not chunk:
-            raise LostError("crash", self.end())
+            how = self.end()
+            killed = signals.is_from_outside(self.child.returncode)
+            raise LostError("crash", how, killed=killed)
         self.text += chunk
         if len(self.text) > most:
             start = quote(bytes(self.text[:1000]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -132,7 +133,7 @@ class Session:
             self.stop()
             raise LostError("crash", f"has lost its device: {error['message']}")
         kind = exception(error["type"], error["bases"] or [])
-        return RefusedError(kind(error["message"]), error["message"])
+        return RefusedError(_made(kind, error["message"]), error["message"])
 
     def finish(self) -> bool:
         """Take leave; whether the worker leaves as it should."""
@@ -193,6 +194,15 @@ def exception(name: str, bases: list[str]) -> type[BaseException]:
         return type(name, (*found, Exception)[: len(found) or 1], {})
     except TypeError:  # some can't be parents of one child
         return type(name, (found[0],), {})
+
+
+def _made(kind: type[BaseException], message: str) -> BaseException:
+    """An exception of this class; one that takes more than a message is its nearest parent's."""
+    for parent in kind.__mro__[:-2]:  # without BaseException and object
+        with suppress(TypeError):
+            error: BaseException = parent(message)
+            return error
+    return BaseException(message)
 
 
 def _is_error(value: Any) -> TypeGuard[type[BaseException]]:

@@ -179,6 +179,14 @@ class RaisesTheUnprintable(Sleeper):
         raise Unprintable
 
 
+@hostile("CTOR-10", "fail", "raises ValueError: half   of it")
+class RaisesHalfACharacter(Sleeper):
+    """No file of UTF-8 can have what it says."""
+
+    def strike(self, x):
+        raise ValueError("half \ud800 of it")
+
+
 class Unprintable(Exception):  # noqa: N818 - its name is its text
     def __str__(self):
         raise RuntimeError("no text either")

@@ -1,0 +1,108 @@
+"""The suite's hash: of what decides a verdict, without what is said about it.
+
+It changes with a requirement, a case, a bound, a check, and with any code that has a say in a
+verdict. It does not change with comments, docstrings and blank lines; with a requirement's
+reasons (why, what breaks, where it comes from); or with the modules that are `OUTSIDE`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import sys
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Modules that have no say in a verdict.
+OUTSIDE = {
+    "badge.py", "bn1d_worker.py", "bounded.py", "bugs.py", "bugs.toml", "cli.py",
+    "cli_results.py", "cli_vectors.py", "cli_wire.py", "command.py", "console.py",
+    "conversions.py", "dialects.toml", "diff.py", "files.py", "kills.py", "markup.py",
+    "playground.py", "playground_examples.py", "playground_tables.py", "playground_text.py",
+    "porting.py", "reading.py", "report.py", "report_diff.py", "report_several.py", "several.py",
+    "site.py", "site_accuracy.py", "site_ages.py", "site_bugs.py", "site_dots.py",
+    "site_figures.py", "site_finds.py", "site_kills.py", "site_markdown.py", "site_matrix.py",
+    "site_mutants.py", "site_others.py", "site_playground.py", "site_plot.py", "site_results.py",
+    "site_spec.py", "site_subject.py", "smoke.py", "suite.py", "template.py", "textbook.py",
+    "unavailable.py",
+}  # fmt: skip
+REASONS = {"about", "breaks", "intent", "source", "title"}  # of an area and of a requirement
+#: A string or a comment: whatever else a sign of either kind stands in.
+LITERAL = re.compile(
+    r'''"""(?:\\.|[^\\])*?"""|\'\'\'(?:\\.|[^\\])*?\'\'\''''
+    r"""|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\#[^\n]*""",
+    re.DOTALL,
+)
+
+
+@lru_cache(maxsize=1)
+def suite_hash() -> str:
+    """The hash of the suite that is installed."""
+    files = {}
+    for package in ("bn1d_reference", "bn1d_conformance"):
+        folder = Path(str(resources.files(package)))
+        for path in folder.rglob("*"):
+            if path.suffix in {".py", ".toml"} and path.name not in OUTSIDE:
+                files[f"{package}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
+    return digest(files)
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """The hash of a suite.
+
+    Args:
+        files: what they hold, by their names.
+    """
+    whole = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        text = content.decode().replace("\r\n", "\n")
+        said = table(text) if name.endswith(".toml") else code(text)
+        whole.update(f"{name}\n{said}\n".encode())
+    return whole.hexdigest()[:16]
+
+
+def table(text: str) -> str:
+    """A TOML file without reasons, in one spelling."""
+    rows = {
+        name: {k: v for k, v in row.items() if k not in REASONS} if isinstance(row, dict) else row
+        for name, row in tomllib.loads(text).items()
+        if name not in REASONS
+    }
+    return json.dumps(rows)
+
+
+def code(text: str) -> str:
+    """A module without comments, docstrings and blank lines."""
+    kept, at = "", 0
+    for found in LITERAL.finditer(text):
+        kept += text[at : found.start()]
+        at = found.end()
+        if not (found[0].startswith("#") or is_docstring(kept, found[0], text[at:])):
+            kept += found[0].replace("\n", "\\n")  # no line of code is within a string
+    kept += text[at:]
+    return "\n".join(line.rstrip() for line in kept.split("\n") if line.strip())
+
+
+def is_docstring(before: str, literal: str, after: str) -> bool:
+    """Whether a string says what a module, a class or a function is for.
+
+    Args:
+        before: the code before it, without comments.
+        literal: the string.
+        after: what follows.
+    """
+    if not literal.startswith('"""') or before.rstrip()[-1:] not in {":", ""}:
+        return False
+    starts = before.rstrip(" ")[-1:] in {"\n", ""}
+    return starts and after.lstrip(" ")[:1] in {"\n", "#", ""}

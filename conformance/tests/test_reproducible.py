@@ -1,0 +1,135 @@
+"""The same seed, suite and subject give the same file; a suite is what decides a verdict."""
+
+import ast
+import io
+import json
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+import bn1d_conformance
+import bn1d_reference
+from bn1d_conformance import suite
+
+ROOTS = [Path(package.__file__).parent for package in (bn1d_reference, bn1d_conformance)]
+MODULES = [path for root in ROOTS for path in sorted(root.rglob("*.py"))]
+SOME = ("--profile", "quick", "-k", "test_stats or test_programs or test_conc")
+
+
+# Two runs
+
+
+def without_times(path):
+    """The bytes of a results file but for what is a time in it."""
+    times = rb'"(seconds|import|collection|subject|oracle|judging|recording|reporting)": [0-9.e-]+'
+    return re.sub(rb'"date": "[0-9-]+"', b"", re.sub(times, b"", path.read_bytes()))
+
+
+def test_two_runs_write_the_same_file_but_for_times(bn1d, tmp_path, monkeypatch):
+    files = [tmp_path / name for name in ("one.json", "two.json")]
+    for file, order in zip(files, ("1", "2"), strict=True):
+        monkeypatch.setenv("PYTHONHASHSEED", order)  # sets and their order are other ones
+        bn1d("run", "layers.py:Biased", *SOME, "--json", file)
+    one, two = map(without_times, files)
+    assert b'"seconds": ' not in one
+    assert one == two
+    assert json.loads(files[0].read_text("utf-8"))["verdict"] == "diverges"
+
+
+# What the hash of the suite is of
+
+
+@pytest.fixture(scope="module")
+def files():
+    """The suite's files, by their names."""
+    return {
+        f"{root.name}/{path.relative_to(root).as_posix()}": path.read_bytes()
+        for root in ROOTS
+        for path in root.rglob("*")
+        if path.suffix in {".py", ".toml"} and path.name not in suite.OUTSIDE
+    }
+
+
+def test_the_hash_is_of_what_is_installed(files):
+    assert suite.digest(files) == suite.suite_hash()
+    assert len(files) > 60
+
+
+#: By what is changed: the file, a pattern that is there once or more, and what is put there.
+DECIDING = {
+    "a sentence": ("bn1d_reference/spec/stats.toml", r'sentence = "A ', 'sentence = "One '),
+    "a level": ("bn1d_reference/spec/stats.toml", r'level = "MUST"', 'level = "MAY"'),
+    "what is needed": ("bn1d_reference/spec/stats.toml", r'needs = \["', 'needs = ["grad", "'),
+    "what it rests on": (
+        "bn1d_reference/spec/stats.toml",
+        r'rests_on = \["',
+        'rests_on = ["X", "',
+    ),
+    "an id": ("bn1d_reference/spec/stats.toml", r"\[STATS-2\]", "[STATS-999]"),
+    "a bound": ("bn1d_reference/bounds.py", r"return ", "return 2 * "),
+    "the oracle": ("bn1d_reference/oracle.py", r" \+ ", " - "),
+    "a case": ("bn1d_conformance/cases.py", r"\b3\b", "4"),
+    "a string": ("bn1d_conformance/judge.py", r'"([a-z ]+)"', r'"\1."'),
+    "a check": ("bn1d_conformance/checks/test_stats.py", r"@requirement\(", "@needs("),
+    "an indent": ("bn1d_conformance/judge.py", r"\n    return", "\n        return"),
+}
+SAID = {
+    "why": ("bn1d_reference/spec/stats.toml", r'intent = "', 'intent = "Well: '),
+    "what breaks": ("bn1d_reference/spec/stats.toml", r'breaks = "', 'breaks = "Well: '),
+    "a source": ("bn1d_reference/spec/stats.toml", r'source = \["', 'source = ["", "'),
+    "a comment of the spec": ("bn1d_reference/spec/stats.toml", r"\n\n", "\n# A comment.\n\n"),
+    "a comment": ("bn1d_conformance/judge.py", r"\n\n", "\n\n# A comment, with 'quotes\".\n"),
+    "a comment in a line": ("bn1d_conformance/judge.py", r":\n", ":  # why\n"),
+    "a module's docstring": ("bn1d_conformance/judge.py", r'\A"""', '"""Well: '),
+    "docstrings": ("bn1d_conformance/judge.py", r':\n( +)"""', r':\n\1"""Well: '),
+    "blank lines": ("bn1d_conformance/judge.py", r"\n\n", "\n\n\n"),
+    "ends of lines": ("bn1d_conformance/judge.py", r"\n", "\r\n"),
+}
+
+
+def changed(files, name, pattern, by):
+    text, times = re.subn(pattern, by, files[name].decode())
+    assert times, name
+    return {**files, name: text.encode()}
+
+
+@pytest.mark.parametrize("what", DECIDING)
+def test_the_hash_changes_with_what_decides(files, what):
+    assert suite.digest(changed(files, *DECIDING[what])) != suite.digest(files)
+
+
+@pytest.mark.parametrize("what", SAID)
+def test_the_hash_does_not_change_with_what_is_said(files, what):
+    assert suite.digest(changed(files, *SAID[what])) == suite.digest(files)
+
+
+def test_the_hash_changes_with_a_file_more_or_less(files):
+    more = {**files, "bn1d_conformance/checks/test_new.py": b"x = 1\n"}
+    less = {k: v for k, v in files.items() if not k.endswith("/test_stats.py")}
+    assert len({suite.digest(each) for each in (files, more, less)}) == 3
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_what_is_left_is_all_that_python_reads_but_for_docstrings(path):
+    text = path.read_text("utf-8")
+    said = docstrings(ast.parse(text))
+    read = [word.replace("\n", "\\n") for word, start in words(text) if start not in said]
+    assert [word for word, _ in words(suite.code(text))] == read
+
+
+def words(text):
+    """What Python reads, without layout and comments, each with its place."""
+    layout = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT}
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in layout:
+            yield token.string, token.start
+
+
+def docstrings(tree):
+    """The places of docstrings."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+    first = [node.body[0] for node in nodes if ast.get_docstring(node) is not None]
+    return {(node.lineno, node.col_offset) for node in first}
