@@ -14,7 +14,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import conversions, dialect
-from bn1d_conformance.markup import code, link, literal, prose, table, web
+from bn1d_conformance.site.markup import code, link, literal, prose, table, web
 from bn1d_conformance.subject import COUNTER, ROLES
 from bn1d_conformance.unavailable import is_absent
 

@@ -8,12 +8,12 @@ import markdown
 import pytest
 import torch
 
-from bn1d_conformance import site_figures
-from bn1d_conformance.site_plot import Axis, Plot, Series
+from bn1d_conformance.site import figures
+from bn1d_conformance.site.plot import Axis, Plot, Series
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS, SOURCES = ROOT / "docs", site_figures.Sources(ROOT / "conformance")
-MARKS = {m for p in DOCS.rglob("*.md") for m in site_figures.MARK.findall(p.read_text("utf-8"))}
+DOCS, SOURCES = ROOT / "docs", figures.Sources(ROOT / "conformance")
+MARKS = {m for p in DOCS.rglob("*.md") for m in figures.MARK.findall(p.read_text("utf-8"))}
 
 
 def html_of(text):
@@ -21,7 +21,7 @@ def html_of(text):
     extensions = ["md_in_html", "tables", "pymdownx.arithmatex", "pymdownx.superfences"]
     options = {
         "pymdownx.arithmatex": {"generic": True},
-        "bn1d_conformance.site_markdown": {"folder": str(SOURCES.folder)},
+        "bn1d_conformance.site.extension": {"folder": str(SOURCES.folder)},
     }
     return markdown.markdown(text, extensions=[*extensions, *options], extension_configs=options)
 
@@ -31,20 +31,20 @@ def svg_of(figure):
 
 
 def test_every_mark_is_a_figure_and_every_figure_is_shown():
-    assert set(site_figures.FIGURES) == MARKS
+    assert set(figures.FIGURES) == MARKS
 
 
 def test_a_mark_of_no_figure_is_refused():
     with pytest.raises(KeyError):
-        site_figures.draw("<!-- drawn: no-such-figure -->", SOURCES)
+        figures.draw("<!-- drawn: no-such-figure -->", SOURCES)
 
 
 TABLES = {"other-checks", "others-missed"}
 
 
-@pytest.mark.parametrize("name", sorted(set(site_figures.FIGURES) - TABLES))
+@pytest.mark.parametrize("name", sorted(set(figures.FIGURES) - TABLES))
 def test_a_figure_says_what_it_shows_and_gives_its_numbers(name):
-    figure = site_figures.draw(f"before\n\n<!-- drawn: {name} -->\n\nafter", SOURCES)
+    figure = figures.draw(f"before\n\n<!-- drawn: {name} -->\n\nafter", SOURCES)
     assert figure.startswith("before")
     assert figure.endswith("after")
     svg = svg_of(figure.removeprefix("before\n\n"))
@@ -57,27 +57,25 @@ def test_a_figure_says_what_it_shows_and_gives_its_numbers(name):
     assert len({line["stroke-dasharray"] for line in shown}) == len(shown) >= 2
 
 
-@pytest.mark.parametrize("momentum", site_figures.MOMENTA.values())
+@pytest.mark.parametrize("momentum", figures.MOMENTA.values())
 def test_the_averages_are_those_of_torch(momentum):
     layer = torch.nn.BatchNorm1d(1, momentum=momentum)
-    for batch, (mean, var) in zip(
-        site_figures.stream(), site_figures.followed(momentum), strict=True
-    ):
+    for batch, (mean, var) in zip(figures.stream(), figures.followed(momentum), strict=True):
         layer(torch.tensor(batch).reshape(-1, 1))
         assert layer.running_mean.item() == pytest.approx(mean, rel=1e-4, abs=1e-6)
         assert layer.running_var.item() == pytest.approx(var, rel=1e-4)
 
 
 def test_one_pass_alone_leaves_the_bound_and_the_variance_behind():
-    worst, bound = site_figures.variance_errors(1e4)
+    worst, bound = figures.variance_errors(1e4)
     one_pass, two_pass, welford = worst
     assert max(two_pass, welford) < bound / 10 < bound < 1 < one_pass
-    assert max(site_figures.variance_errors(1.0)[0]) < site_figures.variance_errors(1.0)[1]
+    assert max(figures.variance_errors(1.0)[0]) < figures.variance_errors(1.0)[1]
 
 
 def test_the_accuracy_is_that_of_subjects_that_pass_in_training():
     results = SOURCES.published
-    shown = site_figures.judged_outputs(results)
+    shown = figures.judged_outputs(results)
     assert "torch.nn.BatchNorm1d" in shown
     for name in shown:
         assert results[name]["requirements"]["NUM-1"]["verdict"] == "pass"

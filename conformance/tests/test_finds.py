@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import site_finds
-from bn1d_conformance.site_finds import FindsError
+from bn1d_conformance.site import find_page
+from bn1d_conformance.site.find_page import FindsError
 
 FOLDER = Path(__file__).resolve().parents[1] / "finds"
-FINDS = site_finds.read(FOLDER)
+FINDS = find_page.read(FOLDER)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_every_script_is_in_the_table_and_short():
 
 
 def test_the_page_has_them_all():
-    [page] = site_finds.page(FINDS, FOLDER).values()
+    [page] = find_page.page(FINDS, FOLDER).values()
     for find in FINDS:
         assert (FOLDER / find.script).read_text("utf-8").rstrip() in page
         for ident in find.requirements:
@@ -54,7 +54,7 @@ def written(folder, row):
 
 
 def test_an_entry_is_read(tmp_path):
-    [find] = site_finds.read(written(tmp_path, RIGHT))
+    [find] = find_page.read(written(tmp_path, RIGHT))
     assert find.requirements == ("STATS-2",)
 
 
@@ -72,4 +72,4 @@ def test_an_entry_is_read(tmp_path):
 def test_an_entry_that_is_wrong(tmp_path, change, words):
     row = {key: value for key, value in {**RIGHT, **change}.items() if value is not None}
     with pytest.raises(FindsError, match=words):
-        site_finds.read(written(tmp_path, row))
+        find_page.read(written(tmp_path, row))

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import bugs, kills, markup, site_kills, site_spec
+from bn1d_conformance import bugs, kills
 from bn1d_conformance.kills import KillsError
+from bn1d_conformance.site import kill_pages, markup, spec_pages
 from bn1d_reference import spec
 
 ZOO = Path(__file__).parent / "zoo"
@@ -152,30 +153,30 @@ def test_a_folder_without_a_matrix_is_refused(tmp_path):
 
 def test_one_page_an_area_an_index_and_the_gaps():
     areas = [f"kills/{a.name.lower()}.md" for a in spec.areas()]
-    pages = site_kills.pages(MATRIX)
+    pages = kill_pages.pages(MATRIX)
     assert list(pages) == ["kills/index.md", *areas, "kills/gaps.md"]
     for row in MATRIX.mutants:
         page = pages[f"kills/{row.requirement.rpartition('-')[0].lower()}.md"]
-        assert page.count(f"{{ #{site_kills._anchor(row.name)} }}") == 1
+        assert page.count(f"{{ #{kill_pages._anchor(row.name)} }}") == 1
     for reason in MATRIX.shadowed.values():
         assert sum(markup.prose(reason, "../spec/") in page for page in pages.values()) >= 1
 
 
 def test_a_page_says_what_fails():
-    page = site_kills.pages(small({"STATS-1": "Both fail."}))["kills/stats.md"]
+    page = kill_pages.pages(small({"STATS-1": "Both fail."}))["kills/stats.md"]
     stats = "[{0}](../spec/stats.md#{1})"
     one, two = (stats.format(i, i.lower()) for i in BOTH)
     assert f"| {one}, {two} | {one} X&#46; |" in page
     assert f"| {two} alone | {two} X&#46; |" in page
     assert "Both fail&#46;" in page
-    hidden = site_kills.pages(small())["kills/eval.md"]
+    hidden = kill_pages.pages(small())["kills/eval.md"]
     assert "does not fail" in hidden
 
 
 def test_many_failures_are_folded():
     changed = document()
     changed["mutants"][0]["failing"] = ["STATS-1", "STATS-2", "STATS-3", "STATS-4", "STATS-5"]
-    page = site_kills.pages(kills.parse(changed, {}))["kills/stats.md"]
+    page = kill_pages.pages(kills.parse(changed, {}))["kills/stats.md"]
     assert "<details><summary>and 4 more</summary>[STATS-2]" in page
 
 
@@ -183,28 +184,28 @@ def test_a_report_leads_to_the_bugs_that_have_it():
     assert [b.id for b in bugs.seen_in("tenstorrent/tt-metal #55438")] == ["B002"]
     assert [b.id for b in bugs.seen_in("tt-metal #55438")] == ["B002"]
     assert bugs.seen_in("") == bugs.seen_in("tt-metal #1") == []
-    page = site_kills.pages(small(seen="tt-metal #55438"))["kills/stats.md"]
+    page = kill_pages.pages(small(seen="tt-metal #55438"))["kills/stats.md"]
     assert "[B002](../bugs/index.md#b002)" in page
 
 
 def test_the_spec_names_the_mutants_of_a_requirement():
-    page = site_spec.pages(kills=small())["spec/stats.md"]
+    page = spec_pages.pages(kills=small())["spec/stats.md"]
     assert "[Shows](../kills/stats.md#mutant-shows)" in page
     assert "[1 more](../kills/stats.md#stats-2)" in page
-    assert "../kills/" not in site_spec.pages()["spec/stats.md"]
+    assert "../kills/" not in spec_pages.pages()["spec/stats.md"]
 
 
 def test_a_report_of_a_bug_that_nothing_tests_leads_to_its_page():
     silent = next(b for b in bugs.bugs().values() if b.untested and bugs.reports(b.where[0]))
-    page = site_kills.pages(small(seen=silent.where[0]))["kills/gaps.md"]
+    page = kill_pages.pages(small(seen=silent.where[0]))["kills/gaps.md"]
     assert f"[{silent.id}](../bugs/not-tested.md#{silent.id.lower()})" in page
 
 
 def test_a_name_in_words_where_no_sentence_is():
     row = small(sentence="").mutants[0]
-    assert site_kills._sentence(row) == "Shows&#46;"
+    assert kill_pages._sentence(row) == "Shows&#46;"
     for name, words in {
         "BiasHasAPosition": "Bias has a position&#46;",
         "batchnorm_biased": "Batchnorm biased&#46;",
     }.items():
-        assert site_kills._sentence(dataclasses.replace(row, name=name)) == words
+        assert kill_pages._sentence(dataclasses.replace(row, name=name)) == words

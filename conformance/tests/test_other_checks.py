@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import kills, site_others
+from bn1d_conformance import kills
+from bn1d_conformance.site import other_checks
 
 FOLDER = Path(__file__).resolve().parents[1]
 FOUND = json.loads((FOLDER / "benchmarks" / "other_checks.json").read_text("utf-8"))
@@ -51,7 +52,7 @@ def test_no_right_variant_is_an_alarm_of_theirs():
 
 
 def test_the_table_counts_what_is_in_the_file():
-    lines = site_others.summary(FOUND, KILLS).splitlines()
+    lines = other_checks.summary(FOUND, KILLS).splitlines()
     head, rows = lines[0], lines[2:]
     assert len(rows) == len(FOUND["checks"]) + 1
     assert f"of {len(FOUND['mutants'])}" in head
@@ -62,7 +63,7 @@ def test_the_table_counts_what_is_in_the_file():
 
 
 def test_what_none_sees_is_listed_with_its_report():
-    listed = site_others.missed(FOUND, KILLS)
+    listed = other_checks.missed(FOUND, KILLS)
     for mutant in KILLS.mutants:
         unseen = SEEN.get(mutant.name) == [] and bool(mutant.seen)
         assert (f"| {mutant.name} |" in listed) == unseen

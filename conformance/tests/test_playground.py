@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bn1d_conformance import playground_text, site_playground, textbook
-from bn1d_conformance.playground import Playground
-from bn1d_conformance.playground_examples import EXAMPLES
+from bn1d_conformance import textbook
+from bn1d_conformance.playground import Playground, wording
+from bn1d_conformance.playground.examples import EXAMPLES
+from bn1d_conformance.site import playground_page
 from bn1d_reference.formats import FP32
 from bn1d_reference.oracle import BatchNorm1d
 from bn1d_reference.surd import Surd
@@ -164,7 +165,7 @@ def test_a_gradient_of_another_shape_is_refused():
 
 @given(SINGLE)
 def test_a_rounded_number_is_told_from_its_neighbours(value):
-    text = playground_text.rounded(value)
+    text = wording.rounded(value)
     assert FP32.cast([float(text)]) == [value]
     assert len(text.lstrip("-").partition("e")[0].replace(".", "").lstrip("0")) <= 9
 
@@ -172,7 +173,7 @@ def test_a_rounded_number_is_told_from_its_neighbours(value):
 @given(st.fractions(), st.fractions(), st.fractions(Fraction(1, 10**6), 10**6))
 def test_an_exact_number_is_shown_whole_or_with_an_ellipsis(p, q, W):
     number = Surd(p, q, W)
-    shown = playground_text.exact(number)
+    shown = wording.exact(number)
     if shown.endswith("…"):
         digits = Fraction(shown.rstrip("…"))
         low, _ = number.floor(400)
@@ -189,32 +190,32 @@ def test_an_exact_number_is_shown_whole_or_with_an_ellipsis(p, q, W):
 
 
 def test_the_page_has_recorded_runs_without_pyodide(tmp_path):
-    [page] = site_playground.pages(tmp_path / "none").values()
+    [page] = playground_page.pages(tmp_path / "none").values()
     assert 'data-pyodide=""' in page
     for example in EXAMPLES:
         assert f"### {example['name']}\n" in page
     assert '<tr><th scope="row">y[0, 1]</th><td>4/3</td><td>1.3333334</td></tr>' in page
-    assert set(site_playground.files(tmp_path / "none")) == {"playground/bn1d.zip"}
+    assert set(playground_page.files(tmp_path / "none")) == {"playground/bn1d.zip"}
 
 
 def test_the_page_takes_pyodide_where_it_is(tmp_path):
-    for name in site_playground.PYODIDE:
+    for name in playground_page.PYODIDE:
         (tmp_path / name).write_bytes(name.encode())
-    [page] = site_playground.pages(tmp_path).values()
+    [page] = playground_page.pages(tmp_path).values()
     assert 'data-pyodide="pyodide/"' in page
-    found = site_playground.files(tmp_path)
+    found = playground_page.files(tmp_path)
     assert found["playground/pyodide/pyodide.mjs"] == b"pyodide.mjs"
 
 
 def test_the_form_has_the_fields_of_the_examples(tmp_path):
-    [page] = site_playground.pages(tmp_path).values()
+    [page] = playground_page.pages(tmp_path).values()
     for example in EXAMPLES:
         assert {*re.findall(r'name="(\w+)"', page), "name"} == set(example)
 
 
 def test_what_is_packed_runs_alone_and_answers_the_same(tmp_path):
-    packed = site_playground.packed()
-    assert packed == site_playground.packed()
+    packed = playground_page.packed()
+    assert packed == playground_page.packed()
     ZipFile(io.BytesIO(packed)).extractall(tmp_path)
     form = json.dumps({**EVEN, "step": "new"})
     script = (

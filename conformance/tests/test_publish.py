@@ -79,10 +79,17 @@ def test_a_tag_of_another_version_is_an_error(monkeypatch):
 
 
 def sessions():
-    """Names of functions of the noxfile that are sessions, and of the backends' table."""
+    """Names of the noxfile's sessions, as its decorators have them or its functions."""
     tree = ast.parse((ROOT / "noxfile.py").read_text("utf-8"))
     marked = [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.decorator_list]
-    return {node.name for node in marked}
+    named = [
+        keyword.value.value
+        for node in marked
+        for decorator in node.decorator_list
+        for keyword in getattr(decorator, "keywords", ())
+        if keyword.arg == "name"
+    ]
+    return {*named, *(node.name for node in marked)}
 
 
 def runs(path):

@@ -48,7 +48,7 @@ def files():
         f"{root.name}/{path.relative_to(root).as_posix()}": path.read_bytes()
         for root in ROOTS
         for path in root.rglob("*")
-        if path.suffix in {".py", ".toml"} and path.name not in suite.OUTSIDE
+        if path.suffix in {".py", ".toml"} and not suite.is_outside(path.relative_to(root))
     }
 
 

@@ -7,18 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import (
-    badge,
-    cli,
-    diff,
-    markup,
-    reading,
-    results,
-    site,
-    site_spec,
-    unavailable,
-)
+from bn1d_conformance import badge, cli, diff, reading, results, site, unavailable
 from bn1d_conformance.run import Options
+from bn1d_conformance.site import markup, spec_pages
 from bn1d_reference import spec
 
 REGRESSION, WRONG_USE = 1, 2
@@ -254,7 +245,7 @@ def test_check_looks_at_every_file(files, absent):
 
 def test_the_site_says_no_result_and_when_there_was_one(absent):
     published = {"there": document(), "gone": absent, "never": {**absent, "last_good": None}}
-    pages = site.result_pages(published)
+    pages = site.result_pages(published, {})
     index = pages["results/index.md"].splitlines()
     (gone,) = [line for line in index if "gone.md" in line]
     (never,) = [line for line in index if "never.md" in line]
@@ -268,4 +259,4 @@ def test_the_site_says_no_result_and_when_there_was_one(absent):
     )
     assert "Every requirement" in pages["results/gone.md"]
     assert "Every requirement" not in pages["results/never.md"]
-    assert not any("gone.md" in page for page in site_spec.pages(published).values())
+    assert not any("gone.md" in page for page in spec_pages.pages(published).values())

@@ -27,17 +27,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from bn1d_conformance import (
-    bugs,
-    cli,
-    kills,
+from bn1d_conformance import bugs, cli, kills, site
+from bn1d_conformance.site import (
+    bug_pages,
+    kill_pages,
     markup,
-    site,
-    site_bugs,
-    site_kills,
-    site_mutants,
-    site_spec,
-    site_subject,
+    mutant_pages,
+    spec_pages,
+    subject_page,
 )
 from bn1d_reference import SPEC_VERSION, spec
 
@@ -168,13 +165,13 @@ class Structure(HTMLParser):
 
 
 def test_one_page_an_area_and_an_index():
-    pages = site_spec.pages()
+    pages = spec_pages.pages()
     assert list(pages) == ["spec/index.md", *(f"spec/{a.name.lower()}.md" for a in spec.areas())]
 
 
 @pytest.mark.parametrize("area", spec.areas(), ids=lambda a: a.name)
 def test_a_requirement_is_a_heading_and_every_word_of_it_is_there(area):
-    page = Structure(site_spec.pages()[f"spec/{area.name.lower()}.md"])
+    page = Structure(spec_pages.pages()[f"spec/{area.name.lower()}.md"])
     anchors = [dict(attrs)["id"] for tag, attrs in page.tags if tag == "h2"]
     assert anchors == [r.id.lower() for r in area.requirements]
     text = "".join(page.text)
@@ -184,7 +181,7 @@ def test_a_requirement_is_a_heading_and_every_word_of_it_is_there(area):
 
 
 def test_a_verdict_stands_beside_its_requirement_and_leads_to_the_result(result):
-    pages = site_spec.pages({"mine": result})
+    pages = spec_pages.pages({"mine": result})
     passing = sum(ident.startswith("STATS-") for ident in JUDGED) - 1
     link = "[<code>mine</code>](../results/mine.md#stats-2)"
     assert f'<span class="verdict bad">fail</span> {link}' in pages["spec/stats.md"]
@@ -193,27 +190,27 @@ def test_a_verdict_stands_beside_its_requirement_and_leads_to_the_result(result)
 
 def test_a_requirement_that_a_file_does_not_know_was_not_run(result):
     del result["requirements"]["STATS-2"]
-    page = site_spec.pages({"mine": result})["spec/stats.md"]
+    page = spec_pages.pages({"mine": result})["spec/stats.md"]
     link = "[<code>mine</code>](../results/mine.md)"
     assert f'<span class="verdict open">not&#45;run</span> {link}' in page
 
 
 def test_of_those_that_a_requirement_does_not_apply_to_the_number_is_enough(result):
     result["requirements"]["STATS-2"]["verdict"] = "not-applicable"
-    page = site_spec.pages(dict.fromkeys("ab", result))["spec/stats.md"]
+    page = spec_pages.pages(dict.fromkeys("ab", result))["spec/stats.md"]
     assert '<span class="verdict open">not&#45;applicable</span> 2' in page
-    site_subject.page(result)
+    subject_page.page(result)
 
 
 def test_every_link_leads_to_a_page_and_an_anchor(result):
     published = {"mine": result}
     matrix = kills.read(ROOT / "conformance" / "tests" / "zoo")
     drawn = {
-        **site_spec.pages(published, matrix),
+        **spec_pages.pages(published, matrix),
         **site.result_pages(published, BACKENDS),
-        **site_bugs.pages(),
-        **site_kills.pages(matrix),
-        **site_mutants.pages([MUTANT]),
+        **bug_pages.pages(),
+        **kill_pages.pages(matrix),
+        **mutant_pages.pages([MUTANT]),
     }
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
     anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
@@ -232,7 +229,7 @@ def anchors_of(page):
 
 
 def test_every_bug_is_on_one_of_the_two_pages():
-    pages = site_bugs.pages()
+    pages = bug_pages.pages()
     assert list(pages) == ["bugs/index.md", "bugs/not-tested.md"]
     found, silent = (Structure(page) for page in pages.values())
     for bug in bugs.bugs().values():
@@ -244,7 +241,7 @@ def test_every_bug_is_on_one_of_the_two_pages():
 
 
 def test_a_bug_leads_to_its_reports_its_requirements_and_their_checks():
-    [row] = [r for r in site_bugs.pages()["bugs/index.md"].splitlines() if "[B230]" in r]
+    [row] = [r for r in bug_pages.pages()["bugs/index.md"].splitlines() if "[B230]" in r]
     page = Structure(f"| a | b | c | d | e |\n|---|---|---|---|---|\n{row}")
     links = [dict(attrs)["href"] for tag, attrs in page.tags if tag == "a"]
     reports = [f"https://github.com/torch/nn/pull/{n}" for n in (434, 577)]
@@ -254,7 +251,7 @@ def test_a_bug_leads_to_its_reports_its_requirements_and_their_checks():
 
 
 def test_a_reason_stands_above_the_bugs_that_give_it():
-    page = Structure(site_bugs.pages()["bugs/not-tested.md"])
+    page = Structure(bug_pages.pages()["bugs/not-tested.md"])
     text = "".join(page.text)
     for bug in (b for b in bugs.bugs().values() if b.untested):
         for part in bug.untested.split(". "):
@@ -268,13 +265,13 @@ def test_a_requirement_without_a_check_is_listed_with_its_reason(monkeypatch):
     told = copy.copy(spec.requirements()["BUF-1"])
     object.__setattr__(told, "untested", "Nobody has a way.")
     monkeypatch.setattr(spec, "requirements", lambda: {told.id: told})
-    shown = Structure(site_bugs._without_check())
+    shown = Structure(bug_pages._without_check())
     assert "Nobody has a way." in "".join(shown.text)
     assert told.sentence.replace("`", "") in "".join(shown.text)
 
 
 def test_a_requirement_names_the_bugs_that_it_would_have_caught():
-    page = site_spec.pages()["spec/param.md"]
+    page = spec_pages.pages()["spec/param.md"]
     assert "[B230](../bugs/index.md#b230)" in page
 
 
@@ -285,8 +282,8 @@ def test_no_string_of_the_table_becomes_markup(monkeypatch, hostile):
             bugs.Bug("B001", text, (text,), ("STATS-1",)),
             bugs.Bug("B002", text, (text,), (), f"{text}. {text}."),
         ]
-        monkeypatch.setattr(site_bugs, "bugs", lambda: {b.id: b for b in rows})
-        drawn = [Structure(page) for page in site_bugs.pages().values()]
+        monkeypatch.setattr(bug_pages, "bugs", lambda: {b.id: b for b in rows})
+        drawn = [Structure(page) for page in bug_pages.pages().values()]
         assert all(" ".join(text.split()) in "".join(page.text) for page in drawn)
         return [[tag for tag, _ in page.tags] for page in drawn]  # a heading's id is its words
 
@@ -312,7 +309,7 @@ def matrix_of(text):
 
 
 def test_a_page_says_what_the_file_says(result):
-    text = "".join(Structure(site_subject.page(result)).text)
+    text = "".join(Structure(subject_page.page(result)).text)
     count = len(JUDGED)
     assert f"1 diverge, 0 not covered, {count - 1} pass, of {count} requirements." in text
     for said in (
@@ -337,12 +334,12 @@ def test_what_was_not_judged_is_counted_apart(result):
     rows["EVAL-1"]["verdict"] = "not-applicable"
     rows["EVAL-2"]["verdict"] = "not-run"
     rows["EVAL-3"]["verdict"] = "error"
-    assert "1 diverge, 3 not covered" in site_subject.page(result)
+    assert "1 diverge, 3 not covered" in subject_page.page(result)
 
 
 def test_the_command_makes_the_same_run(result):
     result["options"].update(target="my file.py:Layer", profile="deep", seed=7, select="a and b")
-    [command] = re.findall(r"^\$ (.*)$", site_subject.page(result), re.MULTILINE)
+    [command] = re.findall(r"^\$ (.*)$", subject_page.page(result), re.MULTILINE)
     assert shlex.split(command) == [
         *("bn1d", "run", "my file.py:Layer", "--device", "cpu", "--profile", "deep"),
         *("--timeout", "30.0", "--seed", "7", "--map", "weight=gamma", "-k", "a and b"),
@@ -363,7 +360,7 @@ def test_published_results_of_pytorch_are_of_this_spec(name):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_published_file_has_a_page_and_a_session(name):
-    assert site_subject.page(PUBLISHED[name])
+    assert subject_page.page(PUBLISHED[name])
     assert name in BACKENDS
 
 
@@ -375,7 +372,7 @@ def test_known_deviations_are_of_a_backend():
 def test_what_deviates_stands_under_its_convention(result):
     result["requirements"]["STATS-3"] |= {"verdict": "deviates", "deviates": {"<momentum>": 2}}
     result["counts"]["deviates"] = 1
-    page = site_subject.page(result)
+    page = subject_page.page(result)
     assert "1 deviate, " in page
     [line] = [line for line in page.splitlines() if "momentum&#62;" in line]
     assert "(../spec/stats.md#stats-3)" in line
@@ -383,7 +380,7 @@ def test_what_deviates_stands_under_its_convention(result):
 
 def test_known_deviations_stand_on_the_page_with_their_reasons(result):
     result["requirements"]["EVAL-1"]["verdict"] = "expected-fail"
-    page = site_subject.page(result)
+    page = subject_page.page(result)
     text = "".join(Structure(page).text)
     assert "1 diverge, 1 diverge as declared, 0 not covered" in text
     assert "## Known to fail" in page
@@ -415,12 +412,12 @@ def test_the_results_stand_by_verdict(result):
 
 def test_a_worker_is_judged_again_as_a_worker(result):
     result["options"].update(target="python serve.py", worker=True)
-    assert "bn1d run --worker 'python serve.py'" in site_subject.page(result)
+    assert "bn1d run --worker 'python serve.py'" in subject_page.page(result)
 
 
 def test_a_run_that_pinned_the_spec_is_made_again_with_the_pin(result):
     result["options"]["spec"] = "0.0"
-    assert " --spec 0.0\n" in site_subject.page(result)
+    assert " --spec 0.0\n" in subject_page.page(result)
 
 
 @pytest.mark.parametrize("url", ["javascript:alert(1)", "https://a.b/(c)", "https://a b", "x"])
@@ -539,8 +536,8 @@ def replaced(value, by):
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_no_string_becomes_markup(result, hostile):
-    plain = Structure(site_subject.page(replaced(result, "plain")))
-    page = Structure(site_subject.page(replaced(result, hostile)))
+    plain = Structure(subject_page.page(replaced(result, "plain")))
+    page = Structure(subject_page.page(replaced(result, hostile)))
     assert page.tags == plain.tags
     assert page.code <= {"pre", "code", "span", "a"}
     shown = " ".join(re.sub(r"[\x00-\x1f\u2028-\u202e\ud800]", " ", hostile).split())
@@ -551,7 +548,7 @@ def test_no_string_becomes_markup(result, hostile):
 def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
     def structures(text):
         published = {"mine": replaced(result, text)}
-        pages = {**site.result_pages(published, BACKENDS), **site_spec.pages(published)}
+        pages = {**site.result_pages(published, BACKENDS), **spec_pages.pages(published)}
         wanted = ("results/index.md", "results/accuracy.md", "spec/stats.md")
         tags = [tag for path in wanted for tag in Structure(pages[path]).tags]
         drawn = [(tag, attrs) for tag, attrs in tags if tag != "wbr"]  # as a long name has dots
@@ -564,14 +561,14 @@ def test_no_string_becomes_markup_on_the_pages_of_all(result, hostile):
 def test_no_string_of_a_matrix_becomes_markup(hostile):
     def structures(text):
         matrix = matrix_of(text)
-        pages = {**site_kills.pages(matrix), **site_spec.pages(kills=matrix)}
+        pages = {**kill_pages.pages(matrix), **spec_pages.pages(kills=matrix)}
         wanted = ("kills/index.md", "kills/stats.md", "kills/gaps.md", "spec/stats.md")
         drawn = {"a", "code"}  # a sentence may have code, and name requirements
         tags = [[tag for tag, _ in Structure(pages[path]).tags] for path in wanted]
         return [[tag for tag in page if tag not in drawn] for page in tags]
 
     assert structures(hostile) == structures("plain")
-    for page in site_kills.pages(matrix_of(hostile)).values():
+    for page in kill_pages.pages(matrix_of(hostile)).values():
         links = [dict(attrs)["href"] for tag, attrs in Structure(page).tags if tag == "a"]
         assert all(link.startswith(("#", "../spec/", "../bugs/", *AREAS)) for link in links)
 
@@ -582,7 +579,7 @@ def test_numbers_that_are_strings_are_strings(result):
     scores = changed["accuracy"]["outputs"]["y fp32"]
     scores.update(dict.fromkeys(scores, "<b>"))
     changed["seconds"] = changed["requirements"]["EVAL-1"]["cases"] = "<b>"
-    assert Structure(site_subject.page(changed)).tags == Structure(site_subject.page(result)).tags
+    assert Structure(subject_page.page(changed)).tags == Structure(subject_page.page(result)).tags
 
 
 @given(st.text())
@@ -604,7 +601,7 @@ def test_prose_makes_code_and_links_only(text):
 
 def test_a_mutant_leads_to_what_it_fails_and_an_equivalent_one_has_its_reason():
     same = {"status": "equivalent", "requirement": "", "reason": "The sum is zero (STATS-1)."}
-    [page] = site_mutants.pages([MUTANT, {**MUTANT, **same}]).values()
+    [page] = mutant_pages.pages([MUTANT, {**MUTANT, **same}]).values()
     drawn = Structure(page)
     links = [dict(attrs)["href"] for tag, attrs in drawn.tags if tag == "a"]
     assert links.count("../spec/stats.md#stats-2") == 1
@@ -618,7 +615,7 @@ def test_a_mutant_leads_to_what_it_fails_and_an_equivalent_one_has_its_reason():
 def test_no_line_of_a_mutant_becomes_markup(hostile):
     def structure(text):
         changed = {"before": text, "after": text, "operator": text}
-        [page] = site_mutants.pages([{**MUTANT, **changed}]).values()
+        [page] = mutant_pages.pages([{**MUTANT, **changed}]).values()
         assert text in "".join(Structure(page).text)
         return [tag for tag, _ in Structure(page).tags]
 

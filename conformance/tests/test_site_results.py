@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bn1d_conformance import site, site_accuracy, site_ages, site_dots, site_matrix, site_subject
+from bn1d_conformance import site
+from bn1d_conformance.site import accuracy, ages, dots, matrix, subject_page
 from bn1d_reference import SPEC_VERSION, spec
 
 if sys.version_info >= (3, 11):
@@ -75,8 +76,8 @@ def cells(text, name):
 
 
 def test_a_row_has_a_cell_for_every_area_and_every_cell_its_evidence(results):
-    text = site_matrix.matrix(results, BACKENDS)
-    pages = {n: site_subject.page(r) for n, r in results.items()}
+    text = matrix.matrix(results, BACKENDS)
+    pages = {n: subject_page.page(r) for n, r in results.items()}
     for name in results:
         assert list(cells(text, name)) == [area.name for area in spec.areas()]
     links = [attrs["href"] for attrs, _ in Tags(text).of("a")]
@@ -91,7 +92,7 @@ def test_a_share_is_passes_of_what_applies_and_has_a_sign_beside_its_colour(resu
     of = [row["verdict"] for ident, row in rows.items() if ident.startswith("DTYPE-")]
     applying = [verdict for verdict in of if verdict != "not-applicable"]
     assert "fail" in of
-    shown = cells(site_matrix.matrix(results, BACKENDS), CUDA)
+    shown = cells(matrix.matrix(results, BACKENDS), CUDA)
     assert shown["DTYPE"] == (f"✗ {of.count('pass')}/{len(applying)}", "bad")
     grad = [row["verdict"] for ident, row in rows.items() if ident.startswith("GRAD-")]
     assert shown["GRAD"] == (f"✓ {grad.count('pass')}", "good")
@@ -112,7 +113,7 @@ def test_a_share_is_passes_of_what_applies_and_has_a_sign_beside_its_colour(resu
 def test_the_tone_of_an_area_is_that_of_its_worst(verdicts, tone, share):
     [area] = [a for a in spec.areas() if a.name == "NUM"]
     rows = zip((r.id for r in area.requirements), verdicts, strict=False)
-    cell = site_matrix.cell_of(area, {"requirements": {i: {"verdict": v} for i, v in rows}})
+    cell = matrix.cell_of(area, {"requirements": {i: {"verdict": v} for i, v in rows}})
     assert (cell.tone, cell.share) == (tone, share)
 
 
@@ -122,7 +123,7 @@ def test_cells_sort_from_the_worst_to_what_does_not_apply():
 
     def key(*verdicts):
         rows = {i: {"verdict": v} for i, v in zip(ids, verdicts, strict=False)}
-        return site_matrix.cell_of(area, {"requirements": rows}).key
+        return matrix.cell_of(area, {"requirements": rows}).key
 
     ordered = [
         key("fail", "fail"),
@@ -135,7 +136,7 @@ def test_cells_sort_from_the_worst_to_what_does_not_apply():
 
 
 def test_a_subject_is_found_by_its_framework_and_by_what_fails(results):
-    text = site_matrix.matrix(results, BACKENDS)
+    text = matrix.matrix(results, BACKENDS)
     rows = {a["data-framework"]: a for a, _ in Tags(text).of("tr") if "data-framework" in a}
     assert set(rows) == {"PyTorch", "TensorFlow.js"}
     failing = [i for i, row in results[JAVASCRIPT]["requirements"].items() if row["failures"]]
@@ -143,13 +144,13 @@ def test_a_subject_is_found_by_its_framework_and_by_what_fails(results):
     assert set(rows["TensorFlow.js"]["data-fails"].split()) <= set(failing)
     options = [a["value"] for a, _ in Tags(text).of("option")]
     assert {"PyTorch", "TensorFlow.js", "DTYPE", "bad"} <= set(options)
-    mine = site_matrix.matrix({"mine": results[CUDA]}, BACKENDS)
+    mine = matrix.matrix({"mine": results[CUDA]}, BACKENDS)
     assert 'data-framework="Others"' in mine
 
 
 def test_what_has_no_result_is_in_the_matrix_and_has_no_shares(results):
     gone = {"verdict": "no-result", "target": "x", "reason": "No.", "last_good": results[CUDA]}
-    assert set(cells(site_matrix.matrix({"gone": gone}, {}), "gone").values()) == {("— ", "none")}
+    assert set(cells(matrix.matrix({"gone": gone}, {}), "gone").values()) == {("— ", "none")}
 
 
 # Accuracy
@@ -157,7 +158,7 @@ def test_what_has_no_result_is_in_the_matrix_and_has_no_shares(results):
 
 def test_a_subject_has_a_mark_for_each_condition_and_the_numbers_below(results):
     outputs = results[CUDA]["accuracy"]["outputs"]
-    section = site_accuracy.section(results[CUDA])
+    section = accuracy.section(results[CUDA])
     drawn = Tags(section[: section.index("</svg>")])
     names = [words for _, words in drawn.of("text", **{"text-anchor": "end"})]
     assert names == list(outputs)
@@ -174,22 +175,22 @@ def test_a_subject_has_a_mark_for_each_condition_and_the_numbers_below(results):
 
 def test_marks_stand_where_the_shares_are_on_a_logarithmic_scale():
     shares = [0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0]
-    text = site_dots.plot([site_dots.Dots("y", [(s, "accurate") for s in shares])], "said")
+    text = dots.plot([dots.Dots("y", [(s, "accurate") for s in shares])], "said")
     xs = sorted(float(a["cx"]) for a, _ in Tags(text).of("circle"))
     steps = {round(b - a, 1) for a, b in pairwise(xs)}
     assert len(xs) == 5  # nothing is left of the edge
     assert max(steps) - min(steps) < 0.2
-    assert xs[0] == site_dots.LABELS
-    assert xs[-1] == site_dots.WIDTH - site_dots.RIGHT
+    assert xs[0] == dots.LABELS
+    assert xs[-1] == dots.WIDTH - dots.RIGHT
 
 
 def test_grades_differ_by_more_than_colour():
-    shapes = {re.sub(r'class="\w+"', "", mark) for mark in site_dots.MARKS.values()}
-    assert len(shapes) == len(site_dots.MARKS)
+    shapes = {re.sub(r'class="\w+"', "", mark) for mark in dots.MARKS.values()}
+    assert len(shapes) == len(dots.MARKS)
 
 
 def test_all_subjects_are_compared_the_best_one_first(results):
-    page = site_accuracy.page(results)
+    page = accuracy.page(results)
     part = page[page.index("{ #y-fp32 }") :].partition("\n## ")[0]
     shown = re.findall(r"\]\(([^)]*)\.md#accuracy\)", part)
     shares = {n: r["accuracy"]["outputs"]["y fp32"]["bound_fraction"] for n, r in results.items()}
@@ -203,9 +204,9 @@ def test_all_subjects_are_compared_the_best_one_first(results):
 def test_the_releases_stand_in_their_order_with_what_changed():
     names = [TODAY, *(n for n, row in BACKENDS.items() if "ages" in row["tags"])]
     results = published(*names)
-    order = list(site_ages.releases(results, BACKENDS))
+    order = list(ages.releases(results, BACKENDS))
     assert order == ["torch-1.0", "torch-1.4", "torch-1.8", "torch-1.12", TODAY]
-    changes = site_ages.page(results, BACKENDS).partition("{ #changes }")[2].partition("\n## ")[0]
+    changes = ages.page(results, BACKENDS).partition("{ #changes }")[2].partition("\n## ")[0]
     shown = re.findall(r"^\| \[([A-Z]+-\d+)\]", changes, re.MULTILINE)
     old, new = (results[name]["requirements"] for name in order[:2])
     wanted = [i for i in new if (old[i]["verdict"], new[i]["verdict"]) == ("fail", "pass")]
@@ -317,6 +318,6 @@ def test_a_page_shows_a_part_of_a_huge_message(results):
     failing = next(r for r in results[JAVASCRIPT]["requirements"].values() if r["failures"])
     failing["failures"][0]["message"] = "<b>" * 3_000_000
     results[JAVASCRIPT]["options"]["target"] = "y" * 10_000_000
-    page = site_subject.page(results[JAVASCRIPT])
+    page = subject_page.page(results[JAVASCRIPT])
     assert len(page) < 200_000
     assert "9,998,000 characters more" in page.replace("&#46;", ".").replace("&#44;", ",")

@@ -36,7 +36,7 @@
     python.unpackArchive(await packed.arrayBuffer(), "zip", { extractDir: "/bn1d" });
     python.runPython("import sys; sys.path.insert(0, '/bn1d')");
     return {
-      ...JSON.parse(python.pyimport("bn1d_conformance.playground_examples").as_json()),
+      ...JSON.parse(python.pyimport("bn1d_conformance.playground.examples").as_json()),
       playground: python.pyimport("bn1d_conformance.playground").Playground(),
     };
   }

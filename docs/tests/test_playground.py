@@ -4,7 +4,7 @@ import pytest
 from conftest import WIDE
 
 from bn1d_conformance.playground import Playground
-from bn1d_conformance.playground_examples import EXAMPLES
+from bn1d_conformance.playground.examples import EXAMPLES
 
 BUTTONS = {
     "new": "New layer",

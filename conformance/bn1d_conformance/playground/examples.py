@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bn1d_conformance.playground_tables import HEAD
+from bn1d_conformance.playground.tables import HEAD
 
 #: Each has a name, and a text for every field of the form.
 EXAMPLES: tuple[dict[str, str], ...] = (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from bn1d_conformance.bugs import seen_in
 from bn1d_conformance.kills import owing
-from bn1d_conformance.markup import code, link, literal, number, prose, table
-from bn1d_conformance.site_bugs import link_to
+from bn1d_conformance.site.bug_pages import link_to
+from bn1d_conformance.site.markup import code, link, literal, number, prose, table
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance.markup import (
+from bn1d_conformance.site.markup import (
     TONES,
     code,
     flat,
@@ -16,7 +16,7 @@ from bn1d_conformance.markup import (
     table,
     verdict_badge,
 )
-from bn1d_conformance.site_matrix import matrix
+from bn1d_conformance.site.matrix import matrix
 from bn1d_conformance.unavailable import sentence
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 An extension of Python-Markdown, whose one option is the folder that figures are drawn from:
 
     markdown_extensions:
-      - bn1d_conformance.site_markdown: {folder: conformance}
+      - bn1d_conformance.site.extension: {folder: conformance}
 
 A formula is TeX between dollar signs, as pymdownx.arithmatex finds it.  The browser shows MathML
 by itself: no script, no font.
@@ -21,7 +21,7 @@ from markdown.extensions import Extension
 from markdown.postprocessors import Postprocessor
 from markdown.preprocessors import Preprocessor
 
-from bn1d_conformance import site_figures
+from bn1d_conformance.site import figures
 
 if TYPE_CHECKING:
     from typing import Any
@@ -36,14 +36,14 @@ BEFORE_FENCES, LAST = 28, 0  # priorities of Python-Markdown: code that shows a 
 class Figures(Preprocessor):  # type: ignore[misc]
     """Puts figures into the places of their marks."""
 
-    def __init__(self, sources: site_figures.Sources) -> None:
+    def __init__(self, sources: figures.Sources) -> None:
         """Take what they are drawn from."""
         super().__init__()
         self.sources = sources
 
     def run(self, lines: list[str]) -> list[str]:
         """Return the lines of a page with its figures drawn."""
-        return site_figures.draw("\n".join(lines), self.sources).split("\n")
+        return figures.draw("\n".join(lines), self.sources).split("\n")
 
 
 class Formulas(Postprocessor):  # type: ignore[misc]
@@ -71,8 +71,8 @@ class Own(Extension):  # type: ignore[misc]
 
     def extendMarkdown(self, md: Any) -> None:  # noqa: N802 - Python-Markdown's
         """Register both."""
-        figures = Figures(site_figures.Sources(Path(self.getConfig("folder"))))
-        md.preprocessors.register(figures, "bn1d-figures", BEFORE_FENCES)
+        drawn = Figures(figures.Sources(Path(self.getConfig("folder"))))
+        md.preprocessors.register(drawn, "bn1d-figures", BEFORE_FENCES)
         md.postprocessors.register(Formulas(), "bn1d-formulas", LAST)
 
 

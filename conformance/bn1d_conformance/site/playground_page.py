@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from bn1d_conformance.playground import Playground
-from bn1d_conformance.playground_examples import EXAMPLES
-from bn1d_conformance.playground_tables import HEAD
+from bn1d_conformance.playground.examples import EXAMPLES
+from bn1d_conformance.playground.tables import HEAD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bn1d_conformance.playground_tables import Table
+    from bn1d_conformance.playground.tables import Table
 
 PAGE = "playground.md"
 STEPS = ("new", "train", "backward", "eval")  # of a recorded run
@@ -32,14 +32,7 @@ PYODIDE = (
 )
 PACKAGES = ("bn1d_reference", "bn1d_conformance")
 #: The modules of the second that the browser runs; the first is there whole.
-MODULES = (
-    "__init__",
-    "playground",
-    "playground_examples",
-    "playground_tables",
-    "playground_text",
-    "textbook",
-)
+MODULES = ("__init__", "playground/*", "textbook")
 
 
 def pages(pyodide: Path) -> dict[str, str]:
@@ -72,7 +65,8 @@ def packed() -> bytes:
 def _sources() -> Iterator[tuple[str, bytes]]:
     reference, conformance = (Path(str(resources.files(name))) for name in PACKAGES)
     files = sorted(p for p in reference.rglob("*") if p.suffix in {".py", ".toml"})
-    for file in (*files, *(conformance / f"{module}.py" for module in MODULES)):
+    browsed = (file for name in MODULES for file in sorted(conformance.glob(f"{name}.py")))
+    for file in (*files, *browsed):
         folder = conformance if file.is_relative_to(conformance) else reference
         yield file.relative_to(folder.parent).as_posix(), file.read_bytes()
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bn1d_conformance import kills, site_others
-from bn1d_conformance.markup import literal, number, table
-from bn1d_conformance.site_plot import Axis, Plot, Series
+from bn1d_conformance import kills
+from bn1d_conformance.site import other_checks
+from bn1d_conformance.site.markup import literal, number, table
+from bn1d_conformance.site.plot import Axis, Plot, Series
 from bn1d_reference.bounds import arithmetic
 from bn1d_reference.channel import Batch
 from bn1d_reference.errors import moments_of
@@ -259,14 +260,14 @@ def judged_accuracy(sources: Sources) -> str:
     return _with_numbers(plot, table(["subject", *LEVELS], rows, "lrrrrrr"))
 
 
-def other_checks(sources: Sources) -> str:
+def _checks(sources: Sources) -> str:
     """How much other checks let through."""
-    return site_others.summary(sources.others, sources.kills)
+    return other_checks.summary(sources.others, sources.kills)
 
 
 def others_missed(sources: Sources) -> str:
     """What all of them let through."""
-    return site_others.missed(sources.others, sources.kills)
+    return other_checks.missed(sources.others, sources.kills)
 
 
 FIGURES: dict[str, Callable[[Sources], str]] = {
@@ -274,6 +275,6 @@ FIGURES: dict[str, Callable[[Sources], str]] = {
     "running-var": running_var,
     "variance-error": variance_error,
     "judged-accuracy": judged_accuracy,
-    "other-checks": other_checks,
+    "other-checks": _checks,
     "others-missed": others_missed,
 }

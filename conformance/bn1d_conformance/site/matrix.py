@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bn1d_conformance.markup import TONES, flat, literal
+from bn1d_conformance.site.markup import TONES, flat, literal
 from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 

@@ -9,8 +9,9 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import command, dialect, site_accuracy
-from bn1d_conformance.markup import (
+from bn1d_conformance import command, dialect
+from bn1d_conformance.site import accuracy
+from bn1d_conformance.site.markup import (
     MOST,
     code,
     facts,
@@ -25,7 +26,7 @@ from bn1d_conformance.markup import (
     verdict_badge,
     web,
 )
-from bn1d_conformance.site_results import absence, sums
+from bn1d_conformance.site.results_page import absence, sums
 from bn1d_conformance.unavailable import is_absent, sentence
 from bn1d_reference import spec
 
@@ -76,7 +77,7 @@ def _body(result: Result, session: str) -> str:
         _deviations(result),
         _expectations(result),
         _by_area(result),
-        site_accuracy.section(result),
+        accuracy.section(result),
         _circumstances(result),
         _again(result, session),
         _every_requirement(result),

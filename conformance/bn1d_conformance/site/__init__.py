@@ -12,24 +12,22 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import (
-    kills,
-    porting,
-    reading,
-    site_accuracy,
-    site_ages,
-    site_bugs,
-    site_finds,
-    site_kills,
-    site_mutants,
-    site_playground,
-    site_results,
-    site_spec,
-    site_subject,
-)
+from bn1d_conformance import kills, porting, reading
 from bn1d_conformance.kills import KillsError
 from bn1d_conformance.reading import ResultsError
-from bn1d_conformance.site_finds import FindsError
+from bn1d_conformance.site import (
+    accuracy,
+    ages,
+    bug_pages,
+    find_page,
+    kill_pages,
+    mutant_pages,
+    playground_page,
+    results_page,
+    spec_pages,
+    subject_page,
+)
+from bn1d_conformance.site.find_page import FindsError
 from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import SPEC_VERSION, spec
 
@@ -73,20 +71,20 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
     mutants = json.loads((home / "mutants" / "results.json").read_text("utf-8"))["mutants"]
     finds = home / "finds"
     return {
-        **site_spec.pages(published, matrix),
-        **site_bugs.pages(),
-        **site_finds.page(site_finds.read(finds), finds),
-        **site_kills.pages(matrix),
-        **site_mutants.pages(mutants),
+        **spec_pages.pages(published, matrix),
+        **bug_pages.pages(),
+        **find_page.page(find_page.read(finds), finds),
+        **kill_pages.pages(matrix),
+        **mutant_pages.pages(mutants),
         **result_pages(published, backends),
         **porting.pages(published),
-        **site_playground.pages(clone / PYODIDE),
+        **playground_page.pages(clone / PYODIDE),
     }
 
 
 def assets(clone: Path) -> dict[str, bytes]:
     """Return what the drawn pages load, by its path in the documentation."""
-    return site_playground.files(clone / PYODIDE)
+    return playground_page.files(clone / PYODIDE)
 
 
 def read(folder: Path) -> dict[str, Result]:
@@ -114,12 +112,12 @@ def result_pages(
         backends: rows of `backends.toml` by name: whose a subject is, and who judges it again.
     """
     return {
-        "results/index.md": site_results.index(published, backends),
-        "results/accuracy.md": site_accuracy.page(published),
-        "results/ages.md": site_ages.page(published, backends),
+        "results/index.md": results_page.index(published, backends),
+        "results/accuracy.md": accuracy.page(published),
+        "results/ages.md": ages.page(published, backends),
         "results/published.json": verdicts(published),
         **{
-            f"results/{name}.md": site_subject.page(result, name if name in backends else "")
+            f"results/{name}.md": subject_page.page(result, name if name in backends else "")
             for name, result in published.items()
         },
     }

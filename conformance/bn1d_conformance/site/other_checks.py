@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.markup import code, link, literal, number, table
+from bn1d_conformance.site.markup import code, link, literal, number, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

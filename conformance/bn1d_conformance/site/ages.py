@@ -6,10 +6,19 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance.markup import flat, front, link, literal, number, prose, table, verdict_badge
 from bn1d_conformance.results import FAILING, HELD
-from bn1d_conformance.site_accuracy import FORMATS, QUANTITIES
-from bn1d_conformance.site_results import linked, sums
+from bn1d_conformance.site.accuracy import FORMATS, QUANTITIES
+from bn1d_conformance.site.markup import (
+    flat,
+    front,
+    link,
+    literal,
+    number,
+    prose,
+    table,
+    verdict_badge,
+)
+from bn1d_conformance.site.results_page import linked, sums
 from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, TypedDict
 
 from bn1d_conformance import textbook
-from bn1d_conformance.playground_text import exact, rounded
+from bn1d_conformance.playground.wording import exact, rounded
 from bn1d_reference.formats import FP32
 
 if TYPE_CHECKING:

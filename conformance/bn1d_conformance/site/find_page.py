@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance.markup import link, literal, prose, web
+from bn1d_conformance.site.markup import link, literal, prose, web
 from bn1d_reference import spec
 
 if sys.version_info >= (3, 11):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance.markup import code, flat, front, literal, number, table
 from bn1d_conformance.results import GRADES
-from bn1d_conformance.site_dots import Dots, plot
+from bn1d_conformance.site.dots import Dots, plot
+from bn1d_conformance.site.markup import code, flat, front, literal, number, table
 from bn1d_conformance.unavailable import is_absent
 
 if TYPE_CHECKING:

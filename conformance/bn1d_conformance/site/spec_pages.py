@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import site_bugs, site_kills
-from bn1d_conformance.markup import (
+from bn1d_conformance.site import bug_pages, kill_pages
+from bn1d_conformance.site.markup import (
     code,
     facts,
     level_badge,
@@ -16,7 +16,7 @@ from bn1d_conformance.markup import (
     table,
     verdict_badge,
 )
-from bn1d_conformance.site_results import linked
+from bn1d_conformance.site.results_page import linked
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import SPEC_VERSION, spec
@@ -92,8 +92,8 @@ def _requirement(r: Requirement, published: Published, kills: Kills | None) -> s
         "Since": r.since and f"PyTorch {literal(r.since)}",
         "Until": r.until and f"PyTorch {literal(r.until)}",
         "Not tested": prose(r.untested),
-        "Would have caught": site_bugs.links_of(r.id),
-        "Mutants": site_kills.links_of(kills, r.id) if kills else "",
+        "Would have caught": bug_pages.links_of(r.id),
+        "Mutants": kill_pages.links_of(kills, r.id) if kills else "",
         "Verdicts": "<br>".join(_verdicts(r.id, published)),
     }
     head = f"## {r.id} {{ #{r.id.lower()} }}"

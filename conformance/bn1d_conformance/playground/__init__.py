@@ -11,16 +11,16 @@ import json
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import playground_tables as tables
 from bn1d_conformance import textbook
-from bn1d_conformance.playground_text import matrix, number, vector
+from bn1d_conformance.playground import tables
+from bn1d_conformance.playground.wording import matrix, number, vector
 from bn1d_reference.oracle import BatchNorm1d
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from bn1d_conformance.playground_tables import Table
+    from bn1d_conformance.playground.tables import Table
     from bn1d_conformance.textbook import Pass
 
 MOST_CHANNELS = 8

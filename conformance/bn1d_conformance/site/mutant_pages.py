@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.markup import code, link, prose, table
+from bn1d_conformance.site.markup import code, link, prose, table
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

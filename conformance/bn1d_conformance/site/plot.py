@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import log10
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.markup import literal
+from bn1d_conformance.site.markup import literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from bn1d_conformance.markup import literal
+from bn1d_conformance.site.markup import literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

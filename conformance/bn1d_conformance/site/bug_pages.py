@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bn1d_conformance.binding import checks
 from bn1d_conformance.bugs import bugs, caught_by, reports
-from bn1d_conformance.markup import ADDRESS, code, link, literal, prose, table, web
+from bn1d_conformance.site.markup import ADDRESS, code, link, literal, prose, table, web
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
