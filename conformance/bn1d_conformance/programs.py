@@ -107,7 +107,7 @@ class Program:
             "affine": [True, True, False] if self.has("affine-option") else [True],
             "bias": [True, False] if self.has("bias-option") else [True],
             "track_running_stats": [True, True, False] if self.has("tracking-option") else [True],
-            "format": [f for f in ("fp32", "fp64") if self.has(f)],
+            "format": [f for f in ("fp32", "fp64") if self.has(f)] or [self.trial.format],
         }
         return choices
 

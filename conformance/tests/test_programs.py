@@ -99,6 +99,18 @@ def test_a_method_that_is_not_there_is_the_subjects_failure(searched, tmp_path):
     assert "reset_running_stats(): raises AttributeError" in str(found.shortest)
 
 
+REFUSES = """
+    def batch_norm(x, weight=None, bias=None, eps=1e-5):
+        raise RuntimeError("not today")
+"""
+
+
+def test_of_one_that_takes_no_format_the_refusal_is_what_is_said(searched, tmp_path):
+    (tmp_path / "refuses.py").write_text(dedent(REFUSES))
+    _, found = searched(f"{tmp_path}/refuses.py:batch_norm")
+    assert "raises RuntimeError: not today" in str(found.shortest)
+
+
 def test_nothing_is_left_behind(bn1d, tmp_path):
     words = ("-k", "COMP-30", "--profile", "full")
     ran = bn1d("run", f"{ZOO}/mutants_of_tracking.py:TracksBiased", *words, cwd=tmp_path)
