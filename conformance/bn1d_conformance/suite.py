@@ -40,6 +40,8 @@ LITERAL = re.compile(
     re.DOTALL,
 )
 
+ENDS = re.compile(r" *(?:[\n#]|\Z)")  # nothing but a comment follows on the line
+
 
 @lru_cache(maxsize=1)
 def suite_hash() -> str:
@@ -84,25 +86,17 @@ def table(text: str) -> str:
 
 def code(text: str) -> str:
     """A module without comments, docstrings and blank lines."""
-    kept, at = "", 0
+    kept: list[str] = []
+    at, ends = 0, ""  # of what was looked at: where, and the last sign of code
     for found in LITERAL.finditer(text):
-        kept += text[at : found.start()]
+        between = text[at : found.start()]
+        ends = between.rstrip()[-1:] or ends
+        starts = between.rstrip(" ")[-1:] == "\n" or not (at or between.strip(" "))
+        is_docstring = found[0].startswith('"""') and starts and ends in {":", ""}
+        kept.append(between)
         at = found.end()
-        if not (found[0].startswith("#") or is_docstring(kept, found[0], text[at:])):
-            kept += found[0].replace("\n", "\\n")  # no line of code is within a string
-    kept += text[at:]
-    return "\n".join(line.rstrip() for line in kept.split("\n") if line.strip())
-
-
-def is_docstring(before: str, literal: str, after: str) -> bool:
-    """Whether a string says what a module, a class or a function is for.
-
-    Args:
-        before: the code before it, without comments.
-        literal: the string.
-        after: what follows.
-    """
-    if not literal.startswith('"""') or before.rstrip()[-1:] not in {":", ""}:
-        return False
-    starts = before.rstrip(" ")[-1:] in {"\n", ""}
-    return starts and after.lstrip(" ")[:1] in {"\n", "#", ""}
+        if not (found[0].startswith("#") or (is_docstring and ENDS.match(text, at))):
+            kept.append(found[0].replace("\n", "\\n"))  # no line of code is within a string
+            ends = found[0][-1]
+    lines = "".join([*kept, text[at:]]).split("\n")
+    return "\n".join(line.rstrip() for line in lines if line.strip())
