@@ -142,8 +142,7 @@ def build(session: nox.Session) -> None:
     copy = Path(session.create_tmp()) / "copy"
     for folder in (copy, DIST):
         shutil.rmtree(folder, ignore_errors=True)
-    left_out = shutil.ignore_patterns(".*cache*", ".git", ".nox", "__pycache__", "dist", "site")
-    shutil.copytree(ROOT, copy, ignore=left_out, copy_function=shutil.copy)  # not its times
+    shutil.copytree(ROOT, copy, ignore=built_here, copy_function=shutil.copy)  # not its times
     env = {"PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
     for folder in (ROOT, copy):
         session.run(
@@ -154,6 +153,12 @@ def build(session: nox.Session) -> None:
         f.name for f in built if f.read_bytes() != (copy / "dist" / f.name).read_bytes()
     ]:
         session.error(f"Built twice, {', '.join(changed)} has two contents.")
+
+
+def built_here(folder: str, names: list[str]) -> set[str]:
+    """What of a folder is no source."""
+    built = {".git", ".nox", "dist", "site"} if Path(folder) == ROOT else set()
+    return {n for n in names if n in {"__pycache__", *built} or n.endswith("_cache")}
 
 
 #: What type checkers look for, and that nothing comes from a checkout.

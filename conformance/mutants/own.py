@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OWN: dict[str, Any] = tomllib.loads((HERE / "own.toml").read_text("utf-8"))
+SITE = ROOT / "site"
 SECONDS = 120  # for the tests of one mutant
-LEFT_OUT = shutil.ignore_patterns(".*", "site", "__pycache__", "results")
 
 
 def main() -> int:
@@ -54,7 +54,7 @@ def main() -> int:
 def mutate(name: str, folder: Path, sample: int) -> int:
     """Mutate one module in a copy; print what survives, and return how much should not."""
     copy, row = folder / "copy", OWN["module"][name]
-    shutil.copytree(ROOT, copy, ignore=LEFT_OUT)
+    shutil.copytree(ROOT, copy, ignore=left_out)
     shutil.copy(ROOT / "pyproject.toml", copy)
     config, work = folder / "config.toml", folder / "work.sqlite"
     config.write_text(configured(row), "utf-8")
@@ -65,6 +65,11 @@ def mutate(name: str, folder: Path, sample: int) -> int:
         skip_all_but(work, sample)
     run(copy, "cosmic-ray", "exec", config, work)
     return report(name, work, complete=not sample)
+
+
+def left_out(folder: str, names: list[str]) -> set[str]:
+    """What of a folder is no source: what is hidden, caches, the built site."""
+    return {n for n in names if n[0] == "." or n == "__pycache__" or Path(folder, n) == SITE}
 
 
 def configured(row: dict[str, Any]) -> str:
