@@ -1,5 +1,6 @@
 """Code on the pages that people read does what the page says."""
 
+import importlib.util
 import json
 import posixpath
 import re
@@ -24,6 +25,13 @@ WRITTEN = [
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *WRITTEN]
 README = PAGES[0].read_text("utf-8")
 SYBIL = Sybil(parsers=[PythonCodeBlockParser()])
+
+
+def loaded(path):
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def examples(page):
@@ -71,6 +79,29 @@ def test_the_readme_shows_the_published_verdict(capsys):
     report.show(json.loads(file.read_text("utf-8")), None)
     lines = capsys.readouterr().out.strip("\n").splitlines()
     assert shown.splitlines() == [line.rstrip() for line in lines]
+
+
+def test_what_a_page_shows_of_a_published_run_is_in_its_file():
+    captures = loaded(DOCS / "captures.py")
+    shown = [m for page in PAGES for m in captures.CAPTURE.finditer(page.read_text("utf-8"))]
+    published = [m for m in shown if m["kind"] == "published"]
+    assert published
+    for found in published:
+        assert captures._again(found, "") == found[0]
+
+
+def test_the_page_on_gpus_names_the_one_that_it_shows():
+    file = ROOT / "conformance" / "results" / "torch-cuda.json"
+    device = json.loads(file.read_text("utf-8"))["subject"]["device"]
+    assert f"On an {device} the verdict" in (DOCS / "judge" / "cuda.md").read_text("utf-8")
+
+
+def test_every_page_with_a_capture_is_run_anew_with_the_files_that_it_needs():
+    captures = loaded(DOCS / "captures.py")
+    showing = {p for p in PAGES if captures.CAPTURE.search(p.read_text("utf-8"))}
+    assert showing == {ROOT / name for name in captures.PAGES}
+    for name, files in captures.PAGES.items():
+        assert len(files) <= len(examples(ROOT / name))
 
 
 def test_every_option_is_on_the_page_and_no_other():

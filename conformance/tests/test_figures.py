@@ -8,8 +8,9 @@ import markdown
 import pytest
 import torch
 
-from bn1d_conformance.site import figures
+from bn1d_conformance.site import figures, glance
 from bn1d_conformance.site.plot import Axis, Plot, Series
+from bn1d_reference import spec
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS, SOURCES = ROOT / "docs", figures.Sources(ROOT / "conformance")
@@ -39,7 +40,7 @@ def test_a_mark_of_no_figure_is_refused():
         figures.draw("<!-- drawn: no-such-figure -->", SOURCES)
 
 
-TABLES = {"other-checks", "others-missed"}
+TABLES = {"other-checks", "others-missed", "widely-used", "on-a-gpu"}
 
 
 @pytest.mark.parametrize("name", sorted(set(figures.FIGURES) - TABLES))
@@ -81,6 +82,28 @@ def test_the_accuracy_is_that_of_subjects_that_pass_in_training():
         assert results[name]["requirements"]["NUM-1"]["verdict"] == "pass"
     outputs = results["torch.nn.BatchNorm1d"]["accuracy"]["outputs"]["y fp32"]["conditions"]
     assert shown["torch.nn.BatchNorm1d"] == [row["worst"] for row in outputs.values()]
+
+
+def test_the_home_page_has_pytorch_and_the_widely_used_with_their_verdicts():
+    shown = figures.widely_used(SOURCES)
+    names = re.findall(r'href="results/([^/"]+)/"', shown)
+    assert names[0] == "torch.nn.BatchNorm1d"
+    tagged = [n for n, row in SOURCES.backends.items() if "tier1" in row["tags"]]
+    assert set(names[1:]) == set(tagged) & set(SOURCES.published)
+    for name in names:
+        [row] = [line for line in shown.splitlines() if f'results/{name}/"' in line]
+        assert f" {SOURCES.published[name]['verdict']}</span>".replace("-", "&#45;") in row
+        assert row.count("<td>") == 1 + len(spec.areas())
+
+
+def test_a_gpu_that_was_not_there_has_no_verdict():
+    published = {"torch-cuda": SOURCES.published["torch-cuda"]}
+    rows = glance.on_a_gpu(published, SOURCES.backends).splitlines()
+    gpu = [n for n, row in SOURCES.backends.items() if "gpu" in row["tags"]]
+    assert len(rows) == 2 + len(gpu)
+    for name, row in zip(gpu, rows[2:], strict=True):
+        assert ("no result" in row) == (name != "torch-cuda")
+        assert f"`nox -s {name}`" in row
 
 
 PLOT = Plot(

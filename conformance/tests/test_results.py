@@ -215,6 +215,14 @@ def test_words_of_the_schema_are_those_of_the_kit(name, place):
     assert set(place(results.schema())) == words[name]
 
 
+def test_the_schema_has_every_quantity_that_a_check_names(schema):
+    known = schema.schema["$defs"]["evidence"]["properties"]["quantity"]["enum"]
+    folder = Path(bn1d_conformance.__file__).parent
+    for file in (folder / "expected.py", *(folder / "checks").glob("*.py")):
+        named = r'(?:quantity=|_answer\(|_elementwise\()"(\w+)"'
+        assert set(re.findall(named, file.read_text("utf-8"))) <= set(known)
+
+
 def test_the_schema_takes_every_array_of_a_program(schema):
     sub = {"$ref": "#/$defs/array", "$defs": results.schema()["$defs"]}
     check = jsonschema.Draft202012Validator(sub)

@@ -137,6 +137,7 @@ def renderer():
 
 
 MARKDOWN = renderer()
+CODE = re.compile(r"^(```|~~~).*?^\1$", re.DOTALL | re.MULTILINE)
 
 
 class Structure(HTMLParser):
@@ -213,8 +214,10 @@ def test_every_link_leads_to_a_page_and_an_anchor(result):
         **mutant_pages.pages([MUTANT]),
     }
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
-    anchors = {path: anchors_of(page) for path, page in {**written, **drawn}.items()}
-    for path, page in drawn.items():
+    pages = {path: CODE.sub("", page) for path, page in {**written, **drawn}.items()}
+    anchors = {path: anchors_of(page) for path, page in pages.items()}
+    for path in drawn:
+        page = pages[path]
         for target, anchor in re.findall(r"\]\((?!https:)([^)#]*)#?([^)]*)\)", page):
             name = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
             found = anchors[name if target else path]

@@ -57,7 +57,7 @@ VACUOUS = 0.25
 
 def _any_order(n: int) -> float:
     """A sum in any order: Higham (2002), equation 4.4; structured data do reach it."""
-    return float(n)
+    return float(n)  # NUM-7
 
 
 def _blocks(n: int) -> float:
@@ -129,8 +129,8 @@ def arithmetic(
     """
     if profile not in {"strict", "storage"} or grade not in _GROWTH:
         raise ValueError(f"no profile {profile!r} or no grade {grade!r}")
-    accumulator = FP64 if data == FP64 else FP32
-    storage = (data, params) if profile == "storage" else ()
+    accumulator = FP64 if data == FP64 else FP32  # DTYPE-2, DTYPE-4, DTYPE-30
+    storage = (data, params) if profile == "storage" else ()  # DTYPE-3, DTYPE-5, DTYPE-11
     return Arithmetic(
         u=accumulator.unit_roundoff,
         u_el=max(f.unit_roundoff for f in (accumulator, *storage)),

@@ -72,7 +72,7 @@ class Batch:
 def rstd(var: Fraction, eps: float) -> Surd | None:
     """1/sqrt(var + eps) as a number of its own field, or None unless var + eps > 0."""
     W = var + Fraction(eps)  # TRAIN-4: eps is inside the root
-    return Surd(Fraction(0), Fraction(1), W) if W > 0 else None
+    return Surd(Fraction(0), Fraction(1), W) if W > 0 else None  # EVAL-13
 
 
 def forward_train(batch: Batch, w: float, b: float, eps: float, fmt: Format) -> list[float]:
@@ -86,7 +86,7 @@ def forward_train(batch: Batch, w: float, b: float, eps: float, fmt: Format) -> 
 def forward_eval(
     x: list[float], rm: float, rv: float, w: float, b: float, eps: float, fmt: Format
 ) -> list[float]:
-    """y_i = w*(x_i - running_mean)/sqrt(running_var + eps) + b."""  # EVAL-1
+    """y_i = w*(x_i - running_mean)/sqrt(running_var + eps) + b."""  # EVAL-1, EVAL-3
     s = _running_rstd(rm, rv, eps)
     if s is None:
         return [nan] * len(x)
@@ -125,14 +125,14 @@ def running(
     m = Fraction(1, count) if momentum is None else Fraction(momentum)  # STATS-1, STATS-5
     if not batch.finite:  # STATS-13
         return _blend(rm, _nonfinite_sum(batch.values), m, fmt), nan
-    tracked = batch.var * batch.n / (batch.n - correction)  # STATS-2
+    tracked = batch.var * batch.n / (batch.n - correction)  # STATS-2, STATS-4
     return _blend(rm, batch.mean, m, fmt), _blend(rv, tracked, m, fmt)
 
 
 def _blend(old: float, new: Fraction | float, m: Fraction, fmt: Format) -> float:
     """(1 - m)*old + m*new, rounded once; in IEEE arithmetic where one of them is not finite."""
     if isinstance(new, Fraction) and isfinite(old):
-        return _round((1 - m) * Fraction(old) + m * new, fmt)
+        return _round((1 - m) * Fraction(old) + m * new, fmt)  # STATS-7, STATS-9
     return float(1 - m) * old + (0.0 if isinstance(new, Fraction) else float(m) * new)
 
 

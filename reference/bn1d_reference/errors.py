@@ -53,7 +53,7 @@ def moments_of(ar: Arithmetic, batch: Batch) -> Moments | None:
     # Deviations may be taken from the mean as it is stored. That it was rounded costs its square
     # alone: the mean of (x_i - m)**2 is var + (mean - m)**2 for any m.
     tau_el = tau + (ar.u_el - ar.u) * abs(mean)
-    dvar = (growth + 4 * ar.u) * var + 2 * tau * sqrt(var) + tau_el * tau_el
+    dvar = (growth + 4 * ar.u) * var + 2 * tau * sqrt(var) + tau_el * tau_el  # NUM-1
     return Moments(mean, var, tau, tau_el, dvar)
 
 

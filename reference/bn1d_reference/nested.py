@@ -26,7 +26,7 @@ def shape(x: Nested) -> tuple[int, ...]:
 
 
 def columns(x: Nested, num_features: int) -> Columns:
-    """The values of each channel of x; TRAIN-2: the second axis is the channel."""
+    """The values of each channel of x, its second axis."""  # TRAIN-2, STATS-3, INPUT-4
     if len(shape(x)) < 3:
         return [[float(sample[c]) for sample in x] for c in range(num_features)]
     return [[float(v) for sample in x for v in sample[c]] for c in range(num_features)]

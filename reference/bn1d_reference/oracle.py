@@ -95,7 +95,7 @@ class BatchNorm1d:
 
     def __init__(  # noqa: PLR0913 - PyTorch's signature (CTOR-5)
         self,
-        num_features: int,
+        num_features: int,  # CTOR-1
         eps: float = 1e-5,  # CTOR-2
         momentum: float | None = 0.1,  # CTOR-3
         affine: bool = True,  # noqa: FBT001, FBT002 - CTOR-4
@@ -114,12 +114,15 @@ class BatchNorm1d:
         self.correction = correction
         self.format = format
         self.training = True  # CTOR-7
+        # PARAM-1, PARAM-2, PARAM-7
         self.weight: list[float] | None = [1.0] * num_features if affine else None  # PARAM-6
         self.bias: list[float] | None = [0.0] * num_features if affine and bias else None
+        # BUF-1
         tracked = track_running_stats  # BUF-8
         self.running_mean: list[float] | None = [0.0] * num_features if tracked else None
         self.running_var: list[float] | None = [1.0] * num_features if tracked else None
         self.num_batches_tracked: int | None = 0 if tracked else None
+
         self._saved: _Saved | None = None
         self._dy: Columns | None = None
 
@@ -195,7 +198,7 @@ class BatchNorm1d:
                 statistic has not num_features elements.
         """
         self._validate(x)
-        fmt = format or self.format
+        fmt = format or self.format  # DTYPE-1, DTYPE-6
         self._dy = None
         self._saved = saved = self._save(x)
         if saved.batches is None:
@@ -204,9 +207,9 @@ class BatchNorm1d:
                 channel.forward_eval(values, rm, rv, w, b, self.eps, fmt)
                 for values, rm, rv, w, b in state
             ]
-        if self.training:
+        if self.training:  # EVAL-2, TRAIN-11
             self.track(saved.batches)
-        return [  # TRAIN-1
+        return [  # TRAIN-1, TRAIN-7, TRAIN-8
             channel.forward_train(batch, w, b, self.eps, fmt)
             for batch, w, b in zip(saved.batches, saved.scale, saved.shift, strict=True)
         ]
@@ -226,7 +229,7 @@ class BatchNorm1d:
             raise ValueError("Expected more than 1 value per channel when training, got 1")
         if self._uses_batch() and self.eps <= 0:  # INPUT-8
             raise ValueError(f"eps must be positive during training, but got {self.eps}")
-        if self.eps < 0:
+        if self.eps < 0:  # EVAL-10
             raise ValueError(f"eps must be non-negative, but got {self.eps}")
         self._validate_state()
 
@@ -242,9 +245,9 @@ class BatchNorm1d:
             shape=(len(x[0]) if x else 0, self.num_features),
             x=x,
             batches=[Batch(values) for values in x] if self._uses_batch() else None,
-            weight=self.weight and list(self.weight),
+            weight=self.weight and list(self.weight),  # PARAM-12
             bias=self.bias and list(self.bias),
-            rm=self.running_mean or [],
+            rm=self.running_mean or [],  # EVAL-9, EVAL-12
             rv=self.running_var or [],
             eps=self.eps,
         )
@@ -259,13 +262,14 @@ class BatchNorm1d:
 
         `forward` does so in training; another layer may track what this one has seen.
         """
+        # BUF-14: as they stand, whoever wrote them
         rm, rv, count = self.running_mean, self.running_var, self.num_batches_tracked
         if not self.track_running_stats or rm is None or rv is None or count is None:
             return
-        self.num_batches_tracked = count = count + 1  # STATS-8
+        self.num_batches_tracked = count = count + 1  # STATS-6, STATS-8
         if not any(batch.n for batch in batches):
             return  # STATS-12
-        moved = [
+        moved = [  # STATS-14: in the layer's own format
             channel.running(batch, mean, var, self.momentum, count, self.format, self.correction)
             for batch, mean, var in zip(batches, rm, rv, strict=True)
         ]
@@ -301,7 +305,7 @@ class BatchNorm1d:
         Raises:
             ValueError: there was no forward pass.
         """
-        saved, formats = self._last(), (format or self.format, self.format)
+        saved, formats = self._last(), (format or self.format, self.format)  # GRAD-10
         self._dy = dy
         if saved.batches is None:
             found = [

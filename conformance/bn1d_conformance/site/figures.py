@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bn1d_conformance import kills
-from bn1d_conformance.site import other_checks
+from bn1d_conformance.site import glance, other_checks
 from bn1d_conformance.site.markup import literal, number, table
 from bn1d_conformance.site.plot import Axis, Plot, Series
 from bn1d_reference.bounds import arithmetic
@@ -25,6 +26,11 @@ from bn1d_reference.channel import Batch
 from bn1d_reference.errors import moments_of
 from bn1d_reference.formats import FP32
 from bn1d_reference.oracle import BatchNorm1d
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -72,6 +78,12 @@ class Sources:
         """The published results, by name."""
         files = sorted((self.folder / "results").glob("*.json"))
         return {file.stem: json.loads(file.read_text("utf-8")) for file in files}
+
+    @cached_property
+    def backends(self) -> dict[str, dict[str, Any]]:
+        """The rows of the table of what is judged, by name."""
+        rows = tomllib.loads((self.folder / "backends.toml").read_text("utf-8"))["backend"]
+        return {row["name"]: row for row in rows}
 
     @cached_property
     def kills(self) -> Kills:
@@ -270,6 +282,16 @@ def others_missed(sources: Sources) -> str:
     return other_checks.missed(sources.others, sources.kills)
 
 
+def widely_used(sources: Sources) -> str:
+    """The verdicts on the widely used ones, by area."""
+    return glance.widely_used(sources.published, sources.backends)
+
+
+def on_a_gpu(sources: Sources) -> str:
+    """What needs a GPU, with its verdict."""
+    return glance.on_a_gpu(sources.published, sources.backends)
+
+
 FIGURES: dict[str, Callable[[Sources], str]] = {
     "running-mean": running_mean,
     "running-var": running_var,
@@ -277,4 +299,6 @@ FIGURES: dict[str, Callable[[Sources], str]] = {
     "judged-accuracy": judged_accuracy,
     "other-checks": _checks,
     "others-missed": others_missed,
+    "widely-used": widely_used,
+    "on-a-gpu": on_a_gpu,
 }

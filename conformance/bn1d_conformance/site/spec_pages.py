@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance.site import bug_pages, kill_pages
+from bn1d_conformance.site import bug_pages, kill_pages, sources
 from bn1d_conformance.site.markup import (
     code,
     facts,
@@ -22,9 +22,10 @@ from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bn1d_conformance.kills import Kills
+    from bn1d_conformance.site.sources import Passage
     from bn1d_reference.spec import Area, Requirement
 
     Result = Mapping[str, Any]
@@ -62,6 +63,9 @@ A MUST that is stable is binding: a subject that breaks one diverges.
 A SHOULD or a MAY, and a requirement that is still provisional, is judged and reported, and makes
 nobody diverge.
 
+Below each requirement stand the lines of [the oracle](../reference/oracle.md) that implement it,
+where it is about numbers, and the checks that judge it.
+
 ## Capabilities {"{ #capabilities }"}
 
 A requirement applies to subjects that can do what it needs.
@@ -97,7 +101,20 @@ def _requirement(r: Requirement, published: Published, kills: Kills | None) -> s
         "Verdicts": "<br>".join(_verdicts(r.id, published)),
     }
     head = f"## {r.id} {{ #{r.id.lower()} }}"
-    return f"{head}\n\n{level_badge(r)}\n{prose(r.sentence)}\n{{ .normative }}\n\n{facts(rows)}"
+    said = f"{level_badge(r)}\n{prose(r.sentence)}\n{{ .normative }}"
+    oracle = _folded("Lines of the oracle", sources.oracle()[r.id])
+    checks = _folded("Checks", sources.checks()[r.id])
+    return "\n\n".join(filter(None, (head, said, facts(rows), oracle, checks)))
+
+
+def _folded(title: str, passages: Sequence[Passage]) -> str:
+    """Lines of the project's sources, which unfold; the search leaves them out."""
+    if not passages:
+        return ""
+    names = ", ".join(code(f"{p.file}::{p.part}") for p in passages)
+    shown = "\n\n".join(f"{code(p.place)}\n\n~~~ py\n{p.code}\n~~~" for p in passages)
+    fold = '<details class="lines" data-search-exclude markdown>'
+    return f"{fold}\n<summary>{title}: {names}</summary>\n\n{shown}\n\n</details>"
 
 
 def _verdicts(ident: str, published: Published) -> Iterator[str]:
