@@ -18,8 +18,9 @@ from bn1d_conformance.subject import ROLES
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.expected import Answer, Expected
+    from bn1d_conformance.expected import Expected
     from bn1d_conformance.numbers import F64, I64
 
 

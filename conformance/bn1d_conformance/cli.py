@@ -1,4 +1,4 @@
-"""The command `bn1d`: run, explain, repro, site, list; the others are in modules of their own.
+"""The command `bn1d`: explain, list, porting, site, repro; the others are in modules of their own.
 
 Exit codes are a promise: 0 conforms, 1 diverges, 2 wrong use, 3 the kit's own error or an
 incomplete run. What is slow to import is imported by the command that needs it.
@@ -12,10 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from bn1d_conformance import cli_results, cli_vectors, cli_wire, console
+from bn1d_conformance import cli_results, cli_run, cli_vectors, cli_wire, console
 from bn1d_conformance.console import wrong_use
-
-PROFILES = ("quick", "full", "deep")
 
 app = typer.Typer(
     help="Is this BatchNorm1d right, and if not, exactly what is wrong with it?",
@@ -27,6 +25,7 @@ app.add_typer(cli_vectors.app, name="vectors")
 app.add_typer(cli_results.app, name="results")
 app.add_typer(cli_wire.adapter_app, name="adapter")
 app.command("smoke")(cli_wire.smoke)
+app.command("run")(cli_run.run)
 
 
 @app.callback(invoke_without_command=True)
@@ -42,219 +41,6 @@ def _root(
 
         typer.echo(f"bn1d {__version__}, spec {SPEC_VERSION}")
         raise typer.Exit
-
-
-@app.command("run")
-def run_command(  # noqa: PLR0913 - one parameter an option of the command line
-    targets: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="TARGET...",
-            help="module:attr, path/file.py:attr, a folder of such files, or a name.",
-        ),
-    ] = None,
-    *,
-    worker: Annotated[
-        str, typer.Option(metavar="COMMAND", help="Start it, and judge what it serves.")
-    ] = "",
-    device: Annotated[str, typer.Option(help="Where the subject computes.")] = "cpu",
-    profile: Annotated[str, typer.Option(help="quick, full or deep: how much to try.")] = "full",
-    json: Annotated[
-        Path | None, typer.Option(help="The results file; of several subjects, their folder.")
-    ] = None,
-    fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", help="Stop at the first failure that binds.")
-    ] = False,
-    jobs: Annotated[
-        int, typer.Option("--jobs", "-j", min=1, help="Processes, or subjects, at a time.")
-    ] = 1,
-    select: Annotated[
-        str, typer.Option("-k", help="Only checks that match: ids or names, as in pytest.")
-    ] = "",
-    names: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--map", metavar="weight=gamma", help="What the subject calls it; repeatable."
-        ),
-    ] = None,
-    dialect: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="running_var=biased", help="A documented convention of it; repeatable."
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option(min=0, help="Of the random cases; a new one in deep, else 0."),
-    ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds that one check may take.")
-    ] = 30.0,
-    limit: Annotated[
-        float, typer.Option(min=0, help="Seconds for each of several subjects; 0: no limit.")
-    ] = 1800.0,
-    shard: Annotated[
-        str, typer.Option(metavar="K/N", help="Judge only part K of N; see bn1d results merge.")
-    ] = "",
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run into --json that was cut short.")
-    ] = False,
-    expect: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="What is known to fail, and why.")
-    ] = None,
-    update: Annotated[
-        bool, typer.Option("--update-expectations", help="Bring that file up to date.")
-    ] = False,
-    spec: Annotated[
-        str, typer.Option(metavar="VERSION", help="Only what that version of the spec asks.")
-    ] = "",
-    timings: Annotated[bool, typer.Option("--timings", help="Say where the time went.")] = False,
-) -> None:
-    """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
-    from bn1d_conformance import plugin  # noqa: PLC0415
-    from bn1d_conformance.run import Options  # noqa: PLC0415
-
-    if bool(targets) == bool(worker):
-        hint = "Write bn1d run torch.nn:BatchNorm1d, or bn1d run --worker 'node worker.mjs'."
-        wrong_use("One of TARGET and --worker says what is judged.", hint)
-    if worker and names:
-        wrong_use("--map is for what the kit imports.", "A worker says its names itself: `names`.")
-    if worker and dialect:
-        hint = "Its answer to hello has a field `dialect`."
-        wrong_use("--dialect is for what the kit imports: a worker declares its own.", hint)
-    words = (worker, device, select, *(targets or ()), *(names or ()), *(dialect or ()))
-    if not all(map(_is_text, words)):
-        wrong_use("An argument is no UTF-8.", "A results file could not say what was judged.")
-    if update and not expect:
-        wrong_use("--update-expectations has no file.", "Name it with --expect FILE.toml.")
-    if expect and shard:
-        wrong_use("--expect is about a whole run, and --shard judges a part.", "Give one of them.")
-    asked = _asked(targets or [])
-    several = len(asked) > 1 or asked != (targets or [])
-    if several:
-        _of_one(shard=shard, resume=resume, expect=expect, timings=timings)
-    if seed is None:
-        seed = _resumed(json, resume=resume)
-    options = Options(
-        target=worker or ("" if several else _named(asked[0])),
-        worker=bool(worker),
-        device=device,
-        profile=_profile(profile),
-        fail_fast=fail_fast,
-        jobs=jobs,
-        select=_expression(select),
-        names=tuple(map(_pair, names or ())),
-        seed=plugin.fresh_seed(profile) if seed is None else seed,
-        timeout=timeout,
-        dialect=tuple(map(_convention, dialect or ())),
-        shard=_shard(shard),
-        expect=str(expect or ""),
-        spec=_version(spec),
-    )
-    if several:
-        raise typer.Exit(console.judge_several(asked, options, limit, json))
-    result = console.judge(options, json, timings=timings, resume=resume, update=update)
-    raise typer.Exit(console.exit_code(result))
-
-
-def _asked(words: list[str]) -> list[str]:
-    """The targets that the words of the command line stand for, each once."""
-    from bn1d_conformance import several  # noqa: PLC0415
-
-    with console.refusals():
-        return [*dict.fromkeys(target for word in words for target in several.expand(word))]
-
-
-def _of_one(**options: object) -> None:
-    """Refuse what is about one subject alone."""
-    for name, value in options.items():
-        if value:
-            wrong_use(f"--{name} is about one subject.", "Judge that one in a command of its own.")
-
-
-def _named(target: str) -> str:
-    """The target with its attribute, where it is a file alone."""
-    from bn1d_conformance import targets  # noqa: PLC0415
-
-    with console.refusals():
-        return targets.named(target)
-
-
-def _is_text(word: str) -> bool:
-    """Whether a file can have it: bytes of the command line need not be characters."""
-    return word.encode("utf-8", "replace").decode() == word
-
-
-def _profile(name: str) -> str:
-    if name not in PROFILES:
-        wrong_use(f"There is no profile {name!r}.", f"Choose {', '.join(PROFILES)}.")
-    return name
-
-
-def _resumed(json: Path | None, *, resume: bool) -> int | None:
-    """The seed of the run that goes on; None where none does."""
-    from bn1d_conformance import partial  # noqa: PLC0415
-
-    if resume and json is None:
-        wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")
-    return partial.seed_of(json) if resume and json else None
-
-
-def _version(text: str) -> str:
-    """Check --spec: a minor version."""
-    from bn1d_reference import spec  # noqa: PLC0415
-
-    try:
-        spec.at(text or spec.CURRENT)
-    except spec.SpecError as error:
-        wrong_use(f"--spec: {error}.", "bn1d --version tells this one; a pin has two numbers.")
-    return text or spec.CURRENT
-
-
-def _shard(text: str) -> str:
-    """Check --shard: K/N."""
-    from bn1d_conformance import parts  # noqa: PLC0415
-
-    try:
-        return "{}/{}".format(*parts.shard(text)) if text else ""
-    except ValueError:
-        hint = f"Write K/N, for example 1/3: 1 <= K <= N <= {parts.MOST}."
-        wrong_use(f"--shard {text!r} is no part.", hint)
-
-
-def _expression(text: str) -> str:
-    """Check -k, before pytest says in a traceback that it is none."""
-    from _pytest.mark.expression import Expression  # noqa: PLC0415
-
-    try:
-        Expression.compile(text)
-    except SyntaxError as error:
-        hint = "Write it as for pytest, for example 'STATS-2 or momentum'."
-        wrong_use(f"-k {text!r} is no expression: {error.msg}.", hint)
-    return text
-
-
-def _pair(text: str) -> str:
-    """Check one --map: ours=theirs, ours being a name of the spec."""
-    from bn1d_conformance.naming import SYNONYMS  # noqa: PLC0415
-
-    ours, sign, theirs = text.partition("=")
-    if not (sign and theirs.isidentifier() and ours in SYNONYMS):
-        wrong_use(
-            f"--map {text!r} names nothing.",
-            f"Write ours=theirs, for example weight=gamma; ours is one of {', '.join(SYNONYMS)}.",
-        )
-    return text
-
-
-def _convention(text: str) -> str:
-    """Check one --dialect: key=value, both of the table of conventions."""
-    from bn1d_conformance import dialect  # noqa: PLC0415
-
-    key, _, value = text.partition("=")
-    if fault := dialect.misfit({key: value}):
-        wrong_use(*fault)
-    return text
 
 
 @app.command()

@@ -7,15 +7,14 @@ Nothing in here is ever handed to a subject. Answers are the exact values rounde
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, wraps
-from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bn1d_conformance import clock, dialect
+from bn1d_conformance.answer import Answer, packed, unpacked
 from bn1d_conformance.cases import columns, from_columns
 from bn1d_reference import bounds
 from bn1d_reference.formats import FORMATS, FP64
@@ -33,39 +32,6 @@ GRADES = ("accurate", "blocked", "conforming")
 UNBIASED = 1  # STATS-2: what PyTorch takes from n
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What is right for one output.
-
-    Attributes:
-        quantity: "y", "running_mean", "running_var", "dx", "dweight" or "dbias".
-        format: of the output.
-        exact: the exact values, rounded to fp64; NaN where NaN is right.
-        bound: the largest error before the last rounding, elementwise; 0 for exact cases.
-        scale: the size against which an error in ulp is counted (docs: bounds, score).
-        declared: what is right under the subject's dialect, where that is something else.
-        convention: that this answer is right under, "" for PyTorch's.
-    """
-
-    quantity: str
-    format: str
-    exact: F64
-    bound: F64
-    scale: F64
-    declared: Answer | None = None
-    convention: str = ""
-
-    def part(self, index: Any) -> Answer:
-        """The answer to a part of the output."""
-        return replace(
-            self,
-            exact=self.exact[index],
-            bound=self.bound[index],
-            scale=self.scale[index],
-            declared=self.declared and self.declared.part(index),
-        )
-
-
 def kept(compute: Callable[[Expected], Answer]) -> cached_property[Answer]:
     """Compute an answer once, and not at all where the store has it from another run."""
 
@@ -74,26 +40,6 @@ def kept(compute: Callable[[Expected], Answer]) -> cached_property[Answer]:
         return self.ask(compute.__name__, lambda: [compute(self)])[0]
 
     return cached_property(answer)
-
-
-def packed(answers: Sequence[Answer]) -> bytes:
-    """Answers as bytes: a line that says what they are, and their numbers in fp64."""
-    head = [(a.quantity, a.format, a.exact.shape) for a in answers]
-    numbers = [np.asarray(v, "<f8") for a in answers for v in (a.exact, a.bound, a.scale)]
-    return json.dumps(head).encode() + b"\n" + b"".join(v.tobytes() for v in numbers)
-
-
-def unpacked(kept_bytes: bytes) -> list[Answer]:
-    """Undo `packed`; the arrays can't be written to."""
-    line, _, rest = kept_bytes.partition(b"\n")
-    head, numbers = json.loads(line), np.frombuffer(rest, "<f8")
-    answers, start = [], 0
-    for quantity, fmt, shape in head:
-        size = prod(shape)
-        parts = numbers[start : start + 3 * size].reshape(3, *shape)
-        answers.append(Answer(quantity, fmt, *parts))
-        start += 3 * size
-    return answers
 
 
 class VacuousError(AssertionError):

@@ -13,9 +13,9 @@ from bn1d_conformance.numbers import DTYPES, format_of, to_format, ulp
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.cases import Case
     from bn1d_conformance.dialect import Notes
-    from bn1d_conformance.expected import Answer
     from bn1d_conformance.numbers import F64, I64
     from bn1d_conformance.subject import Array
 

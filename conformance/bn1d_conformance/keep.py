@@ -25,7 +25,8 @@ FAULTS = (OSError, sqlite3.Error, UnicodeDecodeError)
 #: Subclasses of DatabaseError say: busy, full, read-only. The other is of a message of SQLite's
 #: that quotes what is damaged.
 DAMAGE = (sqlite3.DatabaseError, UnicodeDecodeError)
-DECIDING = ("cases.py", "expected.py", "keep.py", "numbers.py")  # beside bn1d_reference
+#: The kit's modules that an answer depends on, beside bn1d_reference.
+DECIDING = ("answer.py", "cases.py", "expected.py", "keep.py", "numbers.py")
 
 
 @lru_cache(maxsize=1)

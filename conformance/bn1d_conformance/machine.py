@@ -22,7 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from bn1d_conformance.programs import BASE, DeviationError, Program, Shape
+from bn1d_conformance.choices import BASE, Shape
+from bn1d_conformance.programs import DeviationError, Program
 
 if TYPE_CHECKING:
     from bn1d_conformance.trial import Trial

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from bn1d_conformance.expected import Answer
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.subject import Array
 
 #: Events that belong to no item, even where they are written in one.

@@ -18,8 +18,8 @@ from bn1d_conformance.numbers import ulp
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.expected import Answer
     from bn1d_conformance.misreadings import Knobs
     from bn1d_conformance.numbers import F64
 

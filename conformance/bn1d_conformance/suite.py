@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Folders, modules and tables of the kit that have no say in a verdict.
 OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bounded.py", "bugs.py", "bugs.toml", "cli.py",
-    "cli_results.py", "cli_vectors.py", "cli_wire.py", "command.py", "console.py",
+    "cli_results.py", "cli_run.py", "cli_vectors.py", "cli_wire.py", "command.py", "console.py",
     "conversions.py", "dialects.toml", "diff.py", "files.py", "kills.py", "playground",
     "porting.py", "reading.py", "report.py", "report_diff.py", "report_several.py", "several.py",
     "site", "smoke.py", "suite.py", "template.py", "textbook.py", "unavailable.py",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.expected import Answer
     from bn1d_conformance.keep import Store
     from bn1d_conformance.records import Recorder
     from bn1d_conformance.subject import Array, Config, Gradients

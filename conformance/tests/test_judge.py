@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from bn1d_conformance import cases, exact_cases, misreadings
+from bn1d_conformance.answer import Answer
 from bn1d_conformance.dialect import Notes
-from bn1d_conformance.expected import Answer, Expected
+from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import (
     Accuracy,
     Failure,

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from bn1d_conformance import cases, keep
-from bn1d_conformance.expected import GRADES, Expected, packed, unpacked
+from bn1d_conformance.answer import packed, unpacked
+from bn1d_conformance.expected import GRADES, Expected
 
 CASES = [
     *cases.family("A1", "fp32", 2, "quick", 0)[:2],

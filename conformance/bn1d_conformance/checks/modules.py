@@ -9,8 +9,8 @@ from bn1d_conformance.checks.common import judge_gradients, judge_state, same
 from bn1d_conformance.numbers import ulp
 
 if TYPE_CHECKING:
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.cases import Case
-    from bn1d_conformance.expected import Answer
     from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array, State
     from bn1d_conformance.trial import Trial

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance.checks.common import requirement
-from bn1d_conformance.programs import BASE, DeviationError, Program, Shape
+from bn1d_conformance.choices import BASE, Shape
+from bn1d_conformance.programs import DeviationError, Program
 
 if TYPE_CHECKING:
     import pytest

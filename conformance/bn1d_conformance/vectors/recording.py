@@ -25,7 +25,7 @@ from bn1d_reference import spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from bn1d_conformance.expected import Answer
+    from bn1d_conformance.answer import Answer
     from bn1d_conformance.subject import Array, Config, State
     from bn1d_conformance.vectors.steps import Answers, Step
 
