@@ -93,17 +93,22 @@ def side_of(result: Result) -> Side:
 
 
 def pages(published: Mapping[str, Result]) -> dict[str, str]:
-    """Return the pages by path: the conventions, the index, one for each but PyTorch.
+    """Return the pages by path: the conventions, the index, one for each but PyTorch; and data.
 
-    Of the published subjects, those that declare a dialect.
+    Of the published subjects, those that declare a dialect.  The data are what the form of the
+    index shows: a file for each subject, of what differs from it to any other.
     """
     there = {name: r for name, r in published.items() if not is_absent(r)}
     sides = documented() | {
         name: side_of(result) for name, result in there.items() if result["subject"]["dialect"]
     }
-    del sides["pytorch"]
-    guides = {f"porting/{key}.md": _page(side) for key, side in sides.items()}
-    return {"dialects.md": _conventions(), "porting/index.md": _index(sides), **guides}
+    others = {key: side for key, side in sides.items() if side is not PYTORCH}
+    return {
+        "dialects.md": _conventions(),
+        "porting/index.md": _index(others, _form(sides)),
+        **{f"porting/{key}.md": _page(side) for key, side in others.items()},
+        **{f"porting/{key}.json": _pairs(side, sides) for key, side in sides.items()},
+    }
 
 
 def _conventions() -> str:
@@ -135,7 +140,43 @@ def _convention(row: dialect.Convention) -> list[str]:
     return [code(row.key), literal(row.about), values, code(row.pytorch), ", ".join(excused)]
 
 
-def _index(sides: Mapping[str, Side]) -> str:
+def _form(sides: Mapping[str, Side]) -> str:
+    """The form that `docs/js/porting.js` shows, and reads the data for."""
+    known = documented()
+    groups = {
+        "By documentation": known,
+        "As published": {key: side for key, side in sides.items() if key not in known},
+    }
+    options = "".join(
+        f'<optgroup label="{label}">{_options(some)}</optgroup>' for label, some in groups.items()
+    )
+    return f"""<form id="porting-form" class="matrix-filter" hidden>
+<label>From <select name="from">{options}</select></label>
+<label>To <select name="to">{options}</select></label>
+</form>
+<div id="porting-answer" aria-live="polite"></div>
+<script src="../js/porting.js" defer></script>"""
+
+
+def _options(sides: Mapping[str, Side]) -> str:
+    """By the name that the command line has, and for people where that says more."""
+    return "".join(
+        f'<option value="{literal(key)}">{literal(key)}'
+        f"{'' if side.name.lower() == key else f', {literal(side.name)}'}</option>"
+        for key, side in sides.items()
+    )
+
+
+def _pairs(old: Side, sides: Mapping[str, Side]) -> str:
+    """What differs from one to each, and the code that converts, as JSON."""
+    found = {
+        key: {"names": [old.name, new.name], "rows": rows(old, new), "program": program(old, new)}
+        for key, new in sides.items()
+    }
+    return json.dumps(found, separators=(",", ":")) + "\n"
+
+
+def _index(sides: Mapping[str, Side], form: str) -> str:
     heads = ["", "Differs from PyTorch in", "Names"]
     body = [
         [
@@ -149,6 +190,8 @@ def _index(sides: Mapping[str, Side]) -> str:
 
 What differs [by convention](../dialects.md), and not by mistake: as the documentation of a
 framework says, or as a published subject declares.
+
+{form}
 
 {table(heads, body)}
 

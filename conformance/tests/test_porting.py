@@ -182,11 +182,37 @@ def test_there_is_a_page_for_whoever_declares_a_dialect():
         "dialects.md",
         "porting/index.md",
         *(f"porting/{key}.md" for key in keys),
+        *(f"porting/{key}.json" for key in ("pytorch", *keys)),
     ]
     assert "[Keras](keras.md)" in pages["porting/index.md"]
     assert "## From Keras to PyTorch" in pages["porting/keras.md"]
     assert DOCUMENTED["keras"].source in pages["porting/keras.md"]
     assert "the dialect that it declares" in pages["porting/mine.md"]
+
+
+def test_the_form_has_every_pair_and_its_data_are_the_guide_s():
+    pages = porting.pages({"mine": result(RANKED)})
+    keys = [*DOCUMENTED, "mine"]
+    index = pages["porting/index.md"]
+    for name in ("from", "to"):
+        [options] = re.findall(rf'<select name="{name}">(.*?)</select>', index)
+        assert re.findall(r'<option value="([^"]+)">', options) == keys
+    for key in keys:
+        found = json.loads(pages[f"porting/{key}.json"])
+        assert list(found) == keys
+    seen, keras = porting.side_of(result(RANKED)), DOCUMENTED["keras"]
+    assert json.loads(pages["porting/keras.json"])["mine"] == {
+        "names": ["Keras", "ranked"],
+        "rows": [list(row) for row in porting.rows(keras, seen)],
+        "program": porting.program(keras, seen),
+    }
+
+
+def test_a_name_in_the_form_is_data():
+    hostile = result(RANKED, name='</option><script src="//x">')
+    page = porting.pages({"mine": hostile})["porting/index.md"]
+    assert page.count("<script") == 1
+    assert '"//x"' not in page
 
 
 def test_names_from_a_file_are_data():
