@@ -30,6 +30,7 @@ else:
 from bn1d_conformance import bugs, cli, kills, site
 from bn1d_conformance.site import (
     bug_pages,
+    find_page,
     kill_pages,
     markup,
     mutant_pages,
@@ -213,6 +214,8 @@ def test_every_link_leads_to_a_page_and_an_anchor(result):
         **kill_pages.pages(matrix),
         **mutant_pages.pages([MUTANT]),
     }
+    finds = ROOT / "conformance" / "finds"
+    drawn |= find_page.page(find_page.read(finds), finds)
     written = {f.relative_to(DOCS).as_posix(): f.read_text("utf-8") for f in DOCS.rglob("*.md")}
     pages = {path: CODE.sub("", page) for path, page in {**written, **drawn}.items()}
     anchors = {path: anchors_of(page) for path, page in pages.items()}

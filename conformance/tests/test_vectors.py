@@ -287,7 +287,7 @@ class Shifted(torch.nn.BatchNorm1d):
 def test_the_device_on_the_page(bn1d, tmp_path):
     page = PAGE.read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    first, second = re.findall(
+    _, first, second = re.findall(
         r"<!-- captured[^\n]*?: ([^\n]*) -->\n```console\n(.*?)```", page, re.DOTALL
     )
     (tmp_path / "device.py").write_text(code)
