@@ -287,11 +287,11 @@ class Shifted(torch.nn.BatchNorm1d):
 def test_the_device_on_the_page(bn1d, tmp_path):
     page = PAGE.read_text("utf-8")
     [code] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    _, first, second = re.findall(
+    export, first, second = re.findall(
         r"<!-- captured[^\n]*?: ([^\n]*) -->\n```console\n(.*?)```", page, re.DOTALL
     )
     (tmp_path / "device.py").write_text(code)
-    words = first[0].split(" && ")[0].split()[1:]
+    words = export[0].split()[1:]
     assert bn1d(*words, cwd=tmp_path).returncode == 0
     for wrong, shown, status in (
         (code, first[1], CONFORMS),
