@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import conversions, dialect
 from bn1d_conformance.site.markup import code, link, literal, prose, table, web
+from bn1d_conformance.site.published import judged
 from bn1d_conformance.subject import COUNTER, ROLES
-from bn1d_conformance.unavailable import is_absent
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -26,7 +26,7 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from bn1d_conformance.results import Result
+    from bn1d_conformance.site.published import Published, Result
 
 TENSORS = (*ROLES, COUNTER)
 #: What to do where a convention differs.
@@ -92,13 +92,13 @@ def side_of(result: Result) -> Side:
     return Side(subject["name"], seen | subject["dialect"], names)
 
 
-def pages(published: Mapping[str, Result]) -> dict[str, str]:
+def pages(published: Published) -> dict[str, str]:
     """Return the pages by path: the conventions, the index, one for each but PyTorch; and data.
 
     Of the published subjects, those that declare a dialect.  The data are what the form of the
     index shows: a file for each subject, of what differs from it to any other.
     """
-    there = {name: r for name, r in published.items() if not is_absent(r)}
+    there = judged(published)
     sides = documented() | {
         name: side_of(result) for name, result in there.items() if result["subject"]["dialect"]
     }

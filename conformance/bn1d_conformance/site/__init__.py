@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bn1d_conformance import kills, porting, reading
 from bn1d_conformance.kills import KillsError
@@ -23,23 +22,19 @@ from bn1d_conformance.site import (
     kill_pages,
     mutant_pages,
     playground_page,
+    published,
     results_page,
     spec_pages,
     subject_page,
 )
 from bn1d_conformance.site.find_page import FindsError
-from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import SPEC_VERSION, spec
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bn1d_conformance.results import Result
+    from bn1d_conformance.site.published import Backends, Published
 
 #: Of the documentation; what is in them is drawn, and nothing else is left there.
 FOLDERS = ("bugs", "kills", "mutants", "playground", "porting", "results", "spec")
@@ -63,21 +58,20 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         OSError: if a file of the project is missing.
         ResultsError: if a results file is none, or its name can't be a page's.
     """
-    published = read(results)
+    found = read(results)
     home = clone / "conformance"
     matrix = kills.read(home / "tests" / "zoo")
-    rows = tomllib.loads((home / "backends.toml").read_text("utf-8"))["backend"]
-    backends = {row["name"]: row for row in rows}
+    backends = published.backends(home)
     mutants = json.loads((home / "mutants" / "results.json").read_text("utf-8"))["mutants"]
     finds = home / "finds"
     return {
-        **spec_pages.pages(published, matrix),
+        **spec_pages.pages(found, matrix),
         **bug_pages.pages(),
         **find_page.page(find_page.read(finds), finds),
         **kill_pages.pages(matrix),
         **mutant_pages.pages(mutants),
-        **result_pages(published, backends),
-        **porting.pages(published),
+        **result_pages(found, backends),
+        **porting.pages(found),
         **playground_page.pages(clone / PYODIDE),
     }
 
@@ -102,28 +96,26 @@ def read(folder: Path) -> dict[str, Result]:
     return {file.stem: reading.load_any(file) for file in files}
 
 
-def result_pages(
-    published: Mapping[str, Result], backends: Mapping[str, Mapping[str, Any]]
-) -> dict[str, str]:
+def result_pages(results: Published, backends: Backends) -> dict[str, str]:
     """Return what is under `results/` by path: pages about all, one a file, and the verdicts.
 
     Args:
-        published: the results files by name.
+        results: the files by name.
         backends: rows of `backends.toml` by name: whose a subject is, and who judges it again.
     """
     return {
-        "results/index.md": results_page.index(published, backends),
-        "results/accuracy.md": accuracy.page(published),
-        "results/ages.md": ages.page(published, backends),
-        "results/published.json": verdicts(published),
+        "results/index.md": results_page.index(results, backends),
+        "results/accuracy.md": accuracy.page(results),
+        "results/ages.md": ages.page(results, backends),
+        "results/published.json": verdicts(results),
         **{
             f"results/{name}.md": subject_page.page(result, name if name in backends else "")
-            for name, result in published.items()
+            for name, result in results.items()
         },
     }
 
 
-def verdicts(published: Mapping[str, Result]) -> str:
+def verdicts(results: Published) -> str:
     """Return as JSON what a reader's own results are compared with, in the reader's browser.
 
     `requirements` has the ids; a subject's `verdicts` stand in their order, null for one that its
@@ -137,8 +129,7 @@ def verdicts(published: Mapping[str, Result]) -> str:
             "verdict": result["verdict"],
             "verdicts": [result["requirements"].get(i, {}).get("verdict") for i in ids],
         }
-        for name, result in published.items()
-        if not is_absent(result)
+        for name, result in published.judged(results).items()
     ]
     document = {"spec_version": SPEC_VERSION, "requirements": ids, "subjects": subjects}
     return json.dumps(document, separators=(",", ":")) + "\n"

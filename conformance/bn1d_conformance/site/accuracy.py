@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from bn1d_conformance.results import GRADES
 from bn1d_conformance.site.dots import Dots, plot
 from bn1d_conformance.site.markup import code, flat, front, literal, number, table
-from bn1d_conformance.unavailable import is_absent
+from bn1d_conformance.site.published import judged
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
+    from bn1d_conformance.site.published import Published, Result
+
     Score = Mapping[str, Any]
 
 HEAD = ("ulp, 99 of 100", "ulp, worst", "Of the bound", "Grade")
@@ -57,8 +57,8 @@ the bound knows, and the share tells.
 
 def page(published: Published) -> str:
     """Return the page of all subjects: a picture and a table for each output and format."""
-    judged = {name: r for name, r in published.items() if not is_absent(r)}
-    parts = [_output(f"{q} {f}", judged) for q in QUANTITIES for f in FORMATS]
+    there = judged(published)
+    parts = [_output(f"{q} {f}", there) for q in QUANTITIES for f in FORMATS]
     about = "How accurate each implementation of BatchNorm1d is, output by output."
     return f"""{front(about=about)}# Accuracy compared
 
@@ -73,10 +73,10 @@ The answer is right wherever there is a mark; how near the bound it is tells how
 def _output(name: str, judged: Published) -> str:
     """One output in one format; nothing where no subject has it."""
     scores = {n: r["accuracy"]["outputs"].get(name) for n, r in judged.items()}
-    found = {n: score for n, score in scores.items() if score and _share(score) is not None}
+    found = {n: score for n, score in scores.items() if score and share_of(score) is not None}
     if not found:
         return ""
-    order = sorted(found, key=lambda n: (_share(found[n]) or 0.0, n))
+    order = sorted(found, key=lambda n: (share_of(found[n]) or 0.0, n))
     dots = [Dots(n, _worst(found[n])) for n in order]
     rows = [[f"[{code(n)}]({n}.md#accuracy)", *_score(found[n])] for n in order]
     quantity, _, form = name.partition(" ")
@@ -93,14 +93,14 @@ def _output(name: str, judged: Published) -> str:
 """
 
 
-def _share(score: Score) -> float | None:
+def share_of(score: Score) -> float | None:
     """The share of the bound; None for what is no number."""
     share = score["bound_fraction"]
     return float(share) if isinstance(share, (int, float)) else None
 
 
 def _worst(score: Score) -> list[tuple[float, str]]:
-    share, grade = _share(score), score.get("grade")
+    share, grade = share_of(score), score.get("grade")
     return [(share, grade)] if share is not None and grade in GRADES else []
 
 
@@ -123,7 +123,7 @@ def _said(dots: list[Dots]) -> str:
 
 
 def _score(score: Score) -> list[str]:
-    share = _share(score)
+    share = share_of(score)
     percent = _percent(share) if share is not None else literal(score["bound_fraction"])
     return [number(score["ulp"]), number(score["worst"]), percent, flat(score.get("grade"))]
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance.results import FAILING, HELD
-from bn1d_conformance.site.accuracy import FORMATS, QUANTITIES
+from bn1d_conformance.site.accuracy import FORMATS, QUANTITIES, share_of
 from bn1d_conformance.site.markup import (
     flat,
     front,
@@ -17,23 +17,23 @@ from bn1d_conformance.site.markup import (
     prose,
     table,
     verdict_badge,
+    wide,
 )
+from bn1d_conformance.site.published import judged
 from bn1d_conformance.site.results_page import linked, sums
-from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
+    from bn1d_conformance.site.published import Backends, Published, Result
 
 SPEC = "../spec/"  # from a page of the results
 TODAY = "torch.nn.BatchNorm1d"  # the file of the newest
 TAG = "ages"  # of the others, in backends.toml
 
 
-def page(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> str:
+def page(published: Published, backends: Backends) -> str:
     """Return the page; `backends` has rows of `backends.toml` by name, with their tags."""
     ages = releases(published, backends)
     head = ["Release", "Version", "Verdict", "Diverge", "Not covered", "Pass", "Grade"]
@@ -65,11 +65,11 @@ The largest share of [the bound](../bounds.md) that was used, in per cent.
 """
 
 
-def releases(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> Published:
+def releases(published: Published, backends: Backends) -> Published:
     """Return the results of PyTorch's releases, the oldest first."""
-    names = [n for n in published if n == TODAY or TAG in backends.get(n, {}).get("tags", ())]
-    there = [name for name in names if not is_absent(published[name])]
-    return {n: published[n] for n in sorted(there, key=lambda n: _release_of(published[n]))}
+    there = judged(published)
+    names = [n for n in there if n == TODAY or TAG in backends.get(n, {}).get("tags", ())]
+    return {n: there[n] for n in sorted(names, key=lambda n: _release_of(there[n]))}
 
 
 def _release_of(result: Result) -> tuple[int, ...]:
@@ -107,7 +107,7 @@ def _changes(ages: Published) -> str:
     ]
     if not rows:
         return "Nothing that was judged in two of them."
-    return _wrapped(table(["Id", "Requirement", "Was", "Became", "What was seen"], rows))
+    return wide(table(["Id", "Requirement", "Was", "Became", "What was seen"], rows))
 
 
 def _said(result: Result, ident: str) -> str:
@@ -134,11 +134,7 @@ def _bounded() -> str:
         for r in spec.requirements().values()
         if r.since or r.until
     ]
-    return _wrapped(table(["Id", "Requirement", "Since", "Until"], rows)) if rows else "None does."
-
-
-def _wrapped(rows: str) -> str:
-    return f'<div class="requirements" markdown>\n\n{rows}\n\n</div>'
+    return wide(table(["Id", "Requirement", "Since", "Until"], rows)) if rows else "None does."
 
 
 def _accuracy(ages: Published) -> str:
@@ -154,6 +150,5 @@ def _accuracy(ages: Published) -> str:
 
 
 def _share(score: Mapping[str, Any] | None) -> str:
-    if score is None or not isinstance(score["bound_fraction"], (int, float)):
-        return ""
-    return f"{100 * score['bound_fraction']:.1f}"
+    share = share_of(score) if score else None
+    return "" if share is None else f"{100 * share:.1f}"

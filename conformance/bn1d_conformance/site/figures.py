@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bn1d_conformance import kills
-from bn1d_conformance.site import glance, other_checks
+from bn1d_conformance.site import glance, other_checks, published
 from bn1d_conformance.site.markup import literal, number, table
 from bn1d_conformance.site.plot import Axis, Plot, Series
 from bn1d_reference.bounds import arithmetic
@@ -26,11 +25,6 @@ from bn1d_reference.channel import Batch
 from bn1d_reference.errors import moments_of
 from bn1d_reference.formats import FP32
 from bn1d_reference.oracle import BatchNorm1d
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -82,8 +76,7 @@ class Sources:
     @cached_property
     def backends(self) -> dict[str, dict[str, Any]]:
         """The rows of the table of what is judged, by name."""
-        rows = tomllib.loads((self.folder / "backends.toml").read_text("utf-8"))["backend"]
-        return {row["name"]: row for row in rows}
+        return published.backends(self.folder)
 
     @cached_property
     def kills(self) -> Kills:
@@ -231,10 +224,10 @@ def variance_error(_: Sources) -> str:
     return _with_numbers(plot, table(head, numbers, "rrrrr"))
 
 
-def judged_outputs(published: Mapping[str, Result]) -> dict[str, list[float]]:
+def judged_outputs(results: Mapping[str, Result]) -> dict[str, list[float]]:
     """The worst ulp of the fp32 output at each of `LEVELS`, of what passes NUM-1 in training."""
     found = {}
-    for name, result in published.items():
+    for name, result in results.items():
         outputs = (result.get("accuracy") or {}).get("outputs") or {}
         at = outputs.get("y fp32", {}).get("conditions", {})
         passes = result["requirements"].get("NUM-1", {}).get("verdict") == "pass"

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bn1d_conformance.site.markup import literal, table, verdict_badge
-from bn1d_conformance.site.matrix import OVERALL, SIGNS, cell_of
+from bn1d_conformance.site.markup import literal, table, toned, verdict_badge
+from bn1d_conformance.site.matrix import SIGNS, boxed, by_requirement, cell_of, overall
 from bn1d_conformance.site.results_page import absence, linked
 from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
-    Backends = Mapping[str, Mapping[str, Any]]  # rows of backends.toml by name
+    from bn1d_conformance.site.published import Backends, Published, Result
 
 FIRST, WIDELY_USED = "torch.nn.BatchNorm1d", "tier1"  # a subject, and a tag of others
 ROOT = "../"  # from a page in a folder
@@ -29,30 +25,15 @@ def widely_used(published: Published, backends: Backends) -> str:
         f'<th scope="col"><abbr title="{literal(a.title)}">{a.name}</abbr></th>'
         for a in spec.areas()
     )
-    return f"""<div class="matrix-box" role="region" aria-label="Subjects by area" tabindex="0">
-<table class="matrix glance">
-<thead>
-<tr><th scope="col">Subject</th><th scope="col">Verdict</th>{heads}</tr>
-</thead>
-<tbody>
-{rows}
-</tbody>
-</table>
-</div>"""
+    return boxed('class="matrix glance"', heads, rows)
 
 
 def _row(name: str, result: Result) -> str:
-    judged = {"requirements": {}} if is_absent(result) else result
-    tone = OVERALL.get(str(result["verdict"]), "open")
-    overall = _sign(tone, f"{SIGNS[tone]} {literal(result['verdict'])}")
+    judged = by_requirement(result)
     cells = [cell_of(area, judged).tone for area in spec.areas()]
-    shown = "".join(f"<td>{_sign(tone, SIGNS[tone])}</td>" for tone in cells)
+    shown = "".join(f"<td>{toned(tone, SIGNS[tone])}</td>" for tone in cells)
     first = f'<th scope="row"><a href="results/{name}/">{literal(name)}</a></th>'
-    return f"<tr>{first}<td>{overall}</td>{shown}</tr>"
-
-
-def _sign(tone: str, text: str) -> str:
-    return f'<span class="verdict {tone}">{text}</span>'
+    return f"<tr>{first}<td>{overall(result)}</td>{shown}</tr>"
 
 
 def on_a_gpu(published: Published, backends: Backends) -> str:

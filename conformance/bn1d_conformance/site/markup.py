@@ -104,7 +104,12 @@ def front(*, title: object = "", about: object = "", hide: Sequence[str] = ()) -
 def verdict_badge(verdict: object) -> str:
     """Return a verdict in its colour."""
     tone = TONES.get(str(verdict), "open")
-    return f'<span class="verdict {tone}">{literal(verdict)}</span>'
+    return toned(tone, literal(verdict))
+
+
+def toned(tone: str, shown: str) -> str:
+    """Return what is shown of a verdict in the colour of its tone."""
+    return f'<span class="verdict {tone}">{shown}</span>'
 
 
 def level_badge(requirement: Requirement) -> str:
@@ -134,6 +139,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], align: str = "") -
     """Return a table; `align` has an `r` in the place of each column of numbers."""
     signs = ["--:" if a == "r" else "---" for a in align.ljust(len(head))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, signs, *rows))
+
+
+def wide(rows: str) -> str:
+    """Return a table of sentences, as wide as the page."""
+    return f'<div class="requirements" markdown>\n\n{rows}\n\n</div>'
 
 
 def facts(rows: Mapping[str, str]) -> str:

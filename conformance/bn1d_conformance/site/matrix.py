@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bn1d_conformance.site.markup import TONES, flat, literal
+from bn1d_conformance.site.markup import TONES, flat, literal, toned
 from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bn1d_conformance.site.published import Backends, Published, Result
     from bn1d_reference.spec import Area
-
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
 
 #: In the order in which they are sorted.
 SIGNS = {"bad": "✗", "open": "≈", "good": "✓", "none": "—"}
@@ -51,7 +49,7 @@ class Cell(NamedTuple):
     key: float
 
 
-def matrix(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> str:
+def matrix(published: Published, backends: Backends) -> str:
     """Return the form that filters, and the table.
 
     Args:
@@ -61,11 +59,23 @@ def matrix(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> s
     frameworks = {name: backends.get(name, {}).get("framework", OTHERS) for name in published}
     rows = "\n".join(_row(name, published[name], frameworks[name]) for name in published)
     areas = "".join(map(_head, spec.areas()))
-    return f"""{_form(sorted(set(frameworks.values()), key=str.lower), len(published))}
-<div class="matrix-box" role="region" aria-label="Subjects by area" tabindex="0">
-<table id="matrix" class="matrix">
+    form = _form(sorted(set(frameworks.values()), key=str.lower), len(published))
+    heads = f'{areas}<th scope="col">Grade</th>'
+    return "\n".join([form, boxed('id="matrix" class="matrix"', heads, rows)])
+
+
+def boxed(attributes: str, heads: str, rows: str) -> str:
+    """Return a table of subjects by area, which scrolls alone where it is too wide.
+
+    Args:
+        attributes: of the table.
+        heads: cells after those of the subject and its verdict.
+        rows: those of the subjects.
+    """
+    return f"""<div class="matrix-box" role="region" aria-label="Subjects by area" tabindex="0">
+<table {attributes}>
 <thead>
-<tr><th scope="col">Subject</th><th scope="col">Verdict</th>{areas}<th scope="col">Grade</th></tr>
+<tr><th scope="col">Subject</th><th scope="col">Verdict</th>{heads}</tr>
 </thead>
 <tbody>
 {rows}
@@ -99,16 +109,15 @@ def _head(area: Area) -> str:
 
 def _row(name: str, result: Result, framework: str) -> str:
     """A subject, with the ids that fail, by which it can be found."""
-    judged = {"requirements": {}} if is_absent(result) else result
-    tone = OVERALL.get(str(result["verdict"]), "open")
+    judged = by_requirement(result)
     failing = " ".join(i for i, row in judged["requirements"].items() if _fails(row))
     grade = flat(judged["accuracy"]["grade"]) if "accuracy" in judged else "none"
-    data = {"framework": framework, "tone": tone, "fails": failing}
+    data = {"framework": framework, "tone": tone_of(result), "fails": failing}
     said = " ".join(f'data-{key}="{literal(value)}"' for key, value in data.items())
     first = f'<a href="{name}/">{literal(name)}</a> <small>{_about(result)}</small>'
     cells = "".join(_cell(name, area, judged) for area in spec.areas())
     return (
-        f'<tr {said}><th scope="row">{first}</th>{_overall(name, result, tone)}{cells}'
+        f'<tr {said}><th scope="row">{first}</th>{_overall(name, result)}{cells}'
         f"<td>{grade}</td></tr>"
     )
 
@@ -124,15 +133,31 @@ def _about(result: Result) -> str:
     return f"{name} {literal(result['subject']['version'])}"
 
 
-def _overall(name: str, result: Result, tone: str) -> str:
+def _overall(name: str, result: Result) -> str:
     anchor = "no-result" if is_absent(result) else "result"
-    badge = f'<span class="verdict {tone}">{SIGNS[tone]} {literal(result["verdict"])}</span>'
-    return f'<td data-key="{list(SIGNS).index(tone)}"><a href="{name}/#{anchor}">{badge}</a></td>'
+    key = list(SIGNS).index(tone_of(result))
+    return f'<td data-key="{key}"><a href="{name}/#{anchor}">{overall(result)}</a></td>'
+
+
+def tone_of(result: Result) -> str:
+    """Return the tone of a whole file."""
+    return OVERALL.get(str(result["verdict"]), "open")
+
+
+def overall(result: Result) -> str:
+    """Return the verdict of a whole file with its sign."""
+    tone = tone_of(result)
+    return toned(tone, f"{SIGNS[tone]} {literal(result['verdict'])}")
+
+
+def by_requirement(result: Result) -> Result:
+    """Return what a file says by requirement: nothing where there is no result."""
+    return {"requirements": {}} if is_absent(result) else result
 
 
 def _cell(name: str, area: Area, result: Result) -> str:
     cell = cell_of(area, result)
-    sign = f'<span class="verdict {cell.tone}">{SIGNS[cell.tone]} {cell.share}</span>'
+    sign = toned(cell.tone, f"{SIGNS[cell.tone]} {cell.share}")
     title = f'title="{literal(area.title)}: {cell.counts}"'
     link = f'<a href="{name}/#{area.name.lower()}" {title}>{sign}</a>' if cell.counts else sign
     return f'<td data-area="{area.name}" data-tone="{cell.tone}" data-key="{cell.key}">{link}</td>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bn1d_conformance.site.markup import (
     TONES,
@@ -20,10 +20,7 @@ from bn1d_conformance.site.matrix import matrix
 from bn1d_conformance.unavailable import sentence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
+    from bn1d_conformance.site.published import Backends, Published, Result
 
 SPEC = "../spec/"
 OPEN = ("not-applicable", "not-run", "error")
@@ -53,7 +50,7 @@ COMPARE = """\
 </div>"""
 
 
-def index(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> str:
+def index(published: Published, backends: Backends) -> str:
     """Return the page; `backends` has rows of `backends.toml` by name."""
     parts = [_group(verdict, published) for verdict in GROUPS]
     groups = "\n\n".join(filter(None, parts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bn1d_conformance.site import bug_pages, kill_pages, sources
 from bn1d_conformance.site.markup import (
@@ -16,20 +16,18 @@ from bn1d_conformance.site.markup import (
     table,
     verdict_badge,
 )
+from bn1d_conformance.site.published import judged
 from bn1d_conformance.site.results_page import linked
 from bn1d_conformance.subject import CAPABILITIES
-from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bn1d_conformance.kills import Kills
+    from bn1d_conformance.site.published import Published
     from bn1d_conformance.site.sources import Passage
     from bn1d_reference.spec import Area, Requirement
-
-    Result = Mapping[str, Any]
-    Published = Mapping[str, Result]  # by the name of the file, without its suffix
 
 RESULTS = "../results/"  # from a page of the spec
 
@@ -41,7 +39,7 @@ def pages(published: Published | None = None, kills: Kills | None = None) -> dic
         published: results whose verdicts stand beside each requirement.
         kills: the matrix whose mutants do.
     """
-    published = {k: v for k, v in (published or {}).items() if not is_absent(v)}
+    published = judged(published or {})
     areas = {f"spec/{a.name.lower()}.md": _area_page(a, published, kills) for a in spec.areas()}
     return {"spec/index.md": _index(), **areas}
 

@@ -25,6 +25,7 @@ from bn1d_conformance.site.markup import (
     table,
     verdict_badge,
     web,
+    wide,
 )
 from bn1d_conformance.site.results_page import absence, sums
 from bn1d_conformance.unavailable import is_absent, sentence
@@ -33,9 +34,8 @@ from bn1d_reference import spec
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from bn1d_conformance.site.published import Result
     from bn1d_reference.spec import Area, Requirement
-
-    Result = Mapping[str, Any]
 
 SPEC = "../spec/"  # from a page of the results
 
@@ -236,7 +236,7 @@ def _area_of(area: Area, result: Result) -> str:
     failures = [_failures(r, row) for r, row in rows if row["failures"]]
     parts = [
         f"### {area.title} {{ #{area.name.lower()} }}",
-        f'<div class="requirements" markdown>\n\n{judged}\n\n</div>',
+        wide(judged),
         *failures,
     ]
     return "\n\n".join(parts)
