@@ -47,7 +47,8 @@ COMPARE = """\
 <input type="file" id="compare-file" accept=".json,application/json"></p>
 <p>It is read by this page alone, and goes nowhere.</p>
 <div id="compare-answer" aria-live="polite"></div>
-</div>"""
+</div>
+<script src="../js/results.js" defer></script>"""
 
 
 def index(published: Published, backends: Backends) -> str:
