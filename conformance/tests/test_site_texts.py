@@ -161,9 +161,8 @@ def test_what_says_again_what_other_pages_say_is_not_searched(drawn):
     assert left_out == {"mutants/generated.md", *subjects}
 
 
-def test_the_page_of_the_results_alone_loads_what_it_alone_needs(drawn):
-    settings = yaml_load((ROOT / "mkdocs.yml").read_text("utf-8"))
-    everywhere = [*settings["extra_javascript"], *settings["extra_css"]]
-    for name in ("results.js", "results.css"):
-        assert [path for path, text in drawn.items() if name in text] == ["results/index.md"]
-        assert not [file for file in everywhere if name in str(file)]
+def test_a_script_of_one_page_is_loaded_there_alone(drawn):
+    everywhere = yaml_load((ROOT / "mkdocs.yml").read_text("utf-8"))["extra_javascript"]
+    assert everywhere == ["js/access.js"]
+    for page, script in {"results/index.md": "results", "playground.md": "playground"}.items():
+        assert [path for path, text in drawn.items() if f"js/{script}.js" in text] == [page]

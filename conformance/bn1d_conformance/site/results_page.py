@@ -63,7 +63,6 @@ def index(published: Published, backends: Mapping[str, Mapping[str, Any]]) -> st
     about = f"Who computes BatchNorm1d right: {len(published)} implementations, {counts}."
     return f"""{front(about=about, hide=["toc"])}# Published results
 
-<link rel="stylesheet" href="../css/results.css">
 {len(published)} subjects: {counts}.
 Each has a page, drawn from its results file: what was judged, with which versions, on which
 machine; every requirement with its verdict; and what is wrong, if something is.
