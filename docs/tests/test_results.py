@@ -217,7 +217,8 @@ def test_paper_has_the_tables_whole_and_nothing_for_hands(page):
 
 @pytest.fixture
 def asked(page):
-    """The requests since the page was opened."""
+    """The requests since the page was opened and whole."""
+    page.wait_for_load_state("networkidle")
     requests = []
 
     def ask(request):
@@ -244,7 +245,8 @@ def answered(page):
 def test_a_file_is_compared_and_goes_nowhere(page, asked):
     answer = given(page, FILE.read_bytes())
     options = answer.get_by_role("combobox").locator("option").all_inner_texts()
-    assert options[0] == "torch-1.4 (0 differ)"
+    assert "torch-1.4 (0 differ)" in options
+    assert options[0].endswith(" (0 differ)")
     assert len(options) > 40
     assert "0 of " in answer.inner_text()
     name = next(o for o in options if o.startswith("torch.nn.BatchNorm1d "))
@@ -330,12 +332,19 @@ def test_strings_of_a_file_are_shown_and_do_nothing(page):
 
 
 def test_a_huge_message_is_read_and_not_shown(page):
-    rows = json.loads(FILE.read_text("utf-8"))["requirements"]
-    rows["STATS-2"] |= {"failures": [{"case": "x", "message": "<b>" * 3_400_000}]}
-    name = "y" * 10_000_000
-    answer = given(page, changed(requirements=rows, subject={"name": name}))
+    page.evaluate(
+        """(file) => {
+          file.requirements["STATS-2"].failures = [{message: "<b>".repeat(3_400_000)}];
+          file.subject.name = "y".repeat(10_000_000);
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([JSON.stringify(file)], "mine.json"));
+          document.getElementById("compare").dispatchEvent(new DragEvent("drop", {dataTransfer}));
+        }""",
+        json.loads(FILE.read_text("utf-8")),
+    )
+    answer = page.locator("#compare-answer")
     answer.get_by_role("combobox").wait_for()
-    assert len(answer.inner_text()) < 10_000
+    assert 200 < len(answer.inner_text()) < 10_000
 
 
 def test_what_is_compared_fits_a_narrow_screen(page):
