@@ -1,7 +1,8 @@
 """Hold a built site to what it promises: `python docs/check_site.py SITE`.
 
 No page makes a reader's browser ask a third party for a script, a style, a font or a picture, and
-the first load of the pages that are opened first stays small.
+the first load of the pages that are opened first stays small.  What a browser really fetches is
+counted by `docs/tests/test_load.py`; here, without one, it is what the tags name.
 """
 
 from __future__ import annotations

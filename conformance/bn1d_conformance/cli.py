@@ -127,6 +127,8 @@ def site_command(
         )
     try:
         drawn = site.pages(clone, results or clone / "conformance" / "results")
+    except ImportError as error:
+        wrong_use(f"The site needs {error.name}.", "pip install --group docs, in the clone.")
     except site.UNREADABLE as error:
         wrong_use(str(error), "bn1d results check FILE says whether a results file is right.")
     site.write({**drawn, **site.assets(clone)}, clone / "docs")

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import markdown
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from mkdocs.utils import meta
+from mkdocs.utils.yaml import yaml_load
 from typer.testing import CliRunner
 
 if sys.version_info >= (3, 11):
@@ -131,7 +131,7 @@ def result():
 
 def renderer():
     """Markdown with the extensions that the site is built with."""
-    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))["markdown_extensions"]
+    settings = yaml_load((ROOT / "mkdocs.yml").read_text("utf-8"))["markdown_extensions"]
     named = [{e: {}} if isinstance(e, str) else e for e in settings]
     options = {name: values for extension in named for name, values in extension.items()}
     return markdown.Markdown(extensions=list(options), extension_configs=options)
@@ -445,7 +445,8 @@ def clone(tmp_path):
     """The project with empty documentation, and beside it a folder with one results file."""
     (tmp_path / "clone" / "docs").mkdir(parents=True)
     (tmp_path / "clone" / "conformance").symlink_to(ROOT / "conformance")
-    (tmp_path / "clone" / "mkdocs.yml").touch()
+    (tmp_path / "clone" / "mkdocs.yml").write_text("site_name: x\nsite_description: y\nnav: []")
+    shutil.copy(ROOT / "CHANGELOG.md", tmp_path / "clone")
     (tmp_path / "results").mkdir()
     name = "torch.nn.BatchNorm1d.json"
     shutil.copy(ROOT / "conformance" / "results" / name, tmp_path / "results" / name)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from mkdocs.utils.yaml import yaml_load
 
 from bn1d_conformance import site
 from bn1d_conformance.site import accuracy, ages, dots, matrix, subject_page
@@ -280,7 +281,7 @@ def built(tmp_path_factory):
     results["gone"]["last_good"] = {**results["h0"], "date": HOSTILE[0]}
     drawn = site.result_pages(results, {})
     site.write({**drawn, "index.md": "# Home\n\n[x](results/index.md)\n"}, home / "docs")
-    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    settings = yaml_load((ROOT / "mkdocs.yml").read_text("utf-8"))
     own = {k: settings[k] for k in ("site_name", "theme", "markdown_extensions")}
     own["theme"].pop("custom_dir", None)
     (home / "mkdocs.yml").write_text(yaml.safe_dump({**own, "plugins": ["search"]}), "utf-8")

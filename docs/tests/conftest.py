@@ -9,6 +9,7 @@ import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,19 +22,36 @@ PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 800}
 
 
-def pytest_sessionstart():
+def pytest_sessionstart(session):
     if not PAGES:
         pytest.exit(f"There is no site in {SITE}: nox -s site-tests builds it first.", 2)
     if "BN1D_CHROMIUM" not in os.environ:
         pytest.exit("BN1D_CHROMIUM must name a Chromium: nox -s site-tests looks for one.", 2)
-    shutil.rmtree(PICTURES, ignore_errors=True)
+    if not hasattr(
+        session.config, "workerinput"
+    ):  # of pytest-xdist, of whose processes one begins
+        shutil.rmtree(PICTURES, ignore_errors=True)
 
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serves the site, and says nothing."""
+    """Serves the site, says nothing, and remembers what was asked for, with its bytes."""
+
+    served: ClassVar[dict[str, int]] = {}
 
     def log_message(self, *_):
         pass
+
+    def send_header(self, keyword, value):
+        if keyword == "Content-Length":
+            self.served[self.path.lstrip("/")] = int(value)
+        super().send_header(keyword, value)
+
+
+@pytest.fixture
+def served():
+    """What the server has sent since the test began: bytes by path, as they are, uncompressed."""
+    Handler.served.clear()
+    return Handler.served
 
 
 @pytest.fixture(scope="session")

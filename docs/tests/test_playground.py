@@ -78,8 +78,7 @@ def test_what_happened_is_said_to_whoever_does_not_see_it(reader):
     )
 
 
-def test_the_keyboard_is_enough(reader_of):
-    reader = reader_of(viewport=WIDE, reduced_motion="reduce")
+def test_the_keyboard_is_enough(reader):
     reader.page.get_by_label("Example").focus()
     seen = []
     for _ in range(14):

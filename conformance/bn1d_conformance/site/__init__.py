@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,10 @@ from bn1d_conformance.site import (
     accuracy,
     ages,
     bug_pages,
+    changes,
     find_page,
     kill_pages,
+    llms,
     mutant_pages,
     playground_page,
     published,
@@ -46,7 +49,7 @@ UNREADABLE = (FindsError, KillsError, OSError, ResultsError)  # what `pages` rai
 
 
 def pages(clone: Path, results: Path) -> dict[str, str]:
-    """Return every drawn page by its path in the documentation.
+    """Return every drawn page by its path in the documentation, and the texts beside them.
 
     Args:
         clone: the project's folder, which has the mutants and the finds.
@@ -54,6 +57,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
 
     Raises:
         FindsError: if the table of finds is none.
+        ImportError: if MkDocs is not installed.
         KillsError: if the kill matrix is none.
         OSError: if a file of the project is missing.
         ResultsError: if a results file is none, or its name can't be a page's.
@@ -64,7 +68,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
     backends = published.backends(home)
     mutants = json.loads((home / "mutants" / "results.json").read_text("utf-8"))["mutants"]
     finds = home / "finds"
-    return {
+    drawn = {
         **spec_pages.pages(found, matrix),
         **bug_pages.pages(),
         **find_page.page(find_page.read(finds), finds),
@@ -73,7 +77,16 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         **result_pages(found, backends),
         **porting.pages(found),
         **playground_page.pages(clone / PYODIDE),
+        **changelog(clone / "CHANGELOG.md"),
     }
+    return {**drawn, llms.PAGE: llms.text(clone, drawn)}
+
+
+def changelog(file: Path) -> dict[str, str]:
+    """Return the page and the feed that are made of a changelog, by path."""
+    written = datetime.fromtimestamp(int(file.stat().st_mtime), timezone.utc)
+    text = file.read_text("utf-8")
+    return {changes.PAGE: changes.page(text), changes.FEED: changes.feed(text, written)}
 
 
 def assets(clone: Path) -> dict[str, bytes]:

@@ -88,15 +88,23 @@ def plain(value: object) -> str:
     return " ".join("".join(text).split())
 
 
-def front(*, title: object = "", about: object = "", hide: Sequence[str] = ()) -> str:
+def front(
+    *, title: object = "", about: object = "", hide: Sequence[str] = (), searched: bool = True
+) -> str:
     """Return the head of a page: its title, what search engines and previews say, what is hidden.
 
     Args:
         title: where it is not the heading, which the theme would show as it stands.
         about: the page in a sentence.
         hide: parts of the theme, such as `toc`.
+        searched: whether the site's search finds what is on it.
     """
-    rows = {"title": plain(title), "description": plain(about), "hide": list(hide)}
+    rows = {
+        "title": plain(title),
+        "description": plain(about),
+        "hide": list(hide),
+        "search": {} if searched else {"exclude": True},
+    }
     lines = [f"{k}: {json.dumps(v, ensure_ascii=False)}\n" for k, v in rows.items() if v]
     return f"---\n{''.join(lines)}---\n\n"
 

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.site.markup import code, link, prose, table
+from bn1d_conformance.site.markup import code, front, link, prose, table
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _page(rows: Sequence[Row]) -> str:
     equivalent = [r for r in rows if r["status"] == "equivalent"]
     functions = groupby(rows, key=_function)
     parts = "\n".join(_part(name, list(group)) for name, group in functions)
-    return f"""# Every generated mutant
+    return f"""{front(searched=False)}# Every generated mutant
 
 {len(rows)} changes to two right implementations, one at a time:
 {len(killed)} fail a requirement, and {len(equivalent)} change nothing that the spec asks for.

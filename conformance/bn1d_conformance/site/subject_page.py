@@ -54,11 +54,12 @@ def page(result: Result, session: str = "") -> str:
 
 
 def _head(result: Result) -> str:
+    """The search leaves these pages out: each says again what every requirement says."""
     if is_absent(result):
-        return front(title=result["target"], about=sentence(result))
+        return front(title=result["target"], about=sentence(result), searched=False)
     subject = result["subject"]
     about = f"{subject['name']} {subject['version']} {result['verdict']}: {_count(result)}"
-    return front(title=_title(result), about=about)
+    return front(title=_title(result), about=about, searched=False)
 
 
 def _title(result: Result) -> str:
