@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import kills, porting, reading
+from bn1d_conformance import former, kills, porting, reading
 from bn1d_conformance.kills import KillsError
 from bn1d_conformance.reading import ResultsError
 from bn1d_conformance.site import (
@@ -63,7 +63,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         OSError: if a file of the project is missing.
         ResultsError: if a results file is none, or its name can't be a page's.
     """
-    published = read(results)
+    published, formers = read(results), read_former(results)
     home = clone / "conformance"
     matrix = kills.read(home / "tests" / "zoo")
     rows = tomllib.loads((home / "backends.toml").read_text("utf-8"))["backend"]
@@ -76,7 +76,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         **find_page.page(find_page.read(finds), finds),
         **kill_pages.pages(matrix),
         **mutant_pages.pages(mutants),
-        **result_pages(published, backends),
+        **result_pages(published, backends, formers),
         **porting.pages(published),
         **playground_page.pages(clone / PYODIDE),
     }
@@ -102,22 +102,38 @@ def read(folder: Path) -> dict[str, Result]:
     return {file.stem: reading.load_any(file) for file in files}
 
 
+def read_former(folder: Path) -> dict[str, Result]:
+    """Read the results of former versions that are kept beside published ones, by name.
+
+    Raises:
+        ResultsError: if one is no results file.
+    """
+    files = sorted((folder / former.FOLDER).glob("*.json"))
+    return {file.stem: reading.load(file) for file in files}
+
+
 def result_pages(
-    published: Mapping[str, Result], backends: Mapping[str, Mapping[str, Any]]
+    published: Mapping[str, Result],
+    backends: Mapping[str, Mapping[str, Any]],
+    formers: Mapping[str, Result] | None = None,
 ) -> dict[str, str]:
     """Return what is under `results/` by path: pages about all, one a file, and the verdicts.
 
     Args:
         published: the results files by name.
         backends: rows of `backends.toml` by name: whose a subject is, and who judges it again.
+        formers: results of the versions before, by name.
     """
+    before = formers or {}
     return {
         "results/index.md": results_page.index(published, backends),
         "results/accuracy.md": accuracy.page(published),
         "results/ages.md": ages.page(published, backends),
         "results/published.json": verdicts(published),
         **{
-            f"results/{name}.md": subject_page.page(result, name if name in backends else "")
+            f"results/{name}.md": subject_page.page(
+                result, name if name in backends else "", before.get(name)
+            )
             for name, result in published.items()
         },
     }
