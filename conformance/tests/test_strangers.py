@@ -100,7 +100,8 @@ def test_own_words_with_a_map(run):
 
 
 def test_statistics_that_no_name_is_known_for_are_missing_and_the_kit_goes_on(run):
-    chosen = "test_ensemble or test_other_format or test_deep_copy or test_momentum or test_three_buffers"
+    checks = ("three_buffers", "momentum", "deep_copy", "other_format", "ensemble")
+    chosen = " or ".join(f"test_{name}" for name in checks)
     result = run("hidden_words.py:Normalizer", "-k", chosen)
     assert result["errors"] == []
     assert verdicts(result, "BUF-1", "STATS-1", "STATE-5", "STATE-16") == ["fail"] * 4
