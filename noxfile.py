@@ -291,7 +291,7 @@ def judge_backend(session: nox.Session, row: Backend) -> None:
         session.skip("there is no NVIDIA GPU here")
     bn1d = str(kit(session, torch=bool(row.target)) / "bn1d")
     out = Path("conformance", "results", f"{row.name}.json")
-    before = written(out)
+    before, copy = written(out), copied(session, out)
     try:
         subject = [row.target] if row.target else ["--worker", shlex.join(worker(session, row))]
         judged(session, row, bn1d, *subject, "--json", str(out))
@@ -301,11 +301,20 @@ def judge_backend(session: nox.Session, row: Backend) -> None:
         why = ("--reason", "It could not be installed or started.", "--target", row.serves)
         session.run(bn1d, "results", "none", str(out), *why, external=True)
         session.skip("no result")
+    finally:
+        if copy:
+            session.run(bn1d, "results", "keep", str(copy), str(out), external=True)
 
 
 def written(file: Path) -> float:
     """When a file was written last; 0 for never."""
     return (ROOT / file).stat().st_mtime if (ROOT / file).exists() else 0
+
+
+def copied(session: nox.Session, file: Path) -> Path | None:
+    """Copy a results file that is about to be replaced: its version may be another one then."""
+    copy = Path(session.create_tmp()) / file.name
+    return Path(shutil.copy(ROOT / file, copy)) if (ROOT / file).exists() else None
 
 
 def judged(session: nox.Session, row: Backend, bn1d: str, *words: str) -> None:

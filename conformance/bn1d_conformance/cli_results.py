@@ -1,4 +1,4 @@
-"""`bn1d results`: what is done with results files: merge, diff, check, badge, none.
+"""`bn1d results`: what is done with results files: merge, diff, check, badge, none, keep.
 
 What is slow to import is imported by the command that needs it, as in `cli`.
 """
@@ -155,3 +155,15 @@ def none_command(
         console.wrong_use(str(error), "--target says what was to be judged.")
     results.write(document, file)
     typer.echo(f"{file}: {printable(unavailable.sentence(document))}")
+
+
+@app.command("keep")
+def keep_command(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A copy of what NEW was.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="The published results file.")],
+) -> None:
+    """Keep OLD in the folder `former` beside NEW, if it is of another version of the subject."""
+    from bn1d_conformance import former, reading  # noqa: PLC0415
+
+    place = former.keep(_read(old, reading.load_any), _read(new, reading.load_any), new)
+    typer.echo(f"{place}: the version before" if place else f"{new}: the version is the same")

@@ -18,10 +18,12 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "running_mean": (
         "running_mean", "moving_mean", "moving_avg", "run_mean", "rm", "mean_running",
         "ema_mean", "running_mu", "_running_mean", "moving_average_mean", "r_mean",
+        "mean",  # of Flax; last, as many keep the batch's own under it too
     ),
     "running_var": (
         "running_var", "moving_var", "moving_variance", "running_variance", "run_var", "rv",
         "var_running", "ema_var", "_running_var", "moving_average_var", "r_var",
+        "var", "variance",
     ),
     "num_batches_tracked": (
         "num_batches_tracked", "num_batches", "batches_tracked", "count", "counter", "n_batches",

@@ -234,8 +234,15 @@ class Trial:
         return step
 
     def expected(self, case: Case, grade: str = "conforming") -> Expected:
-        """Return the oracle's answers to a case, computed once."""
-        answers = self.memory.answers
+        """Return the oracle's answers to a case, computed once.
+
+        Raises:
+            SubjectError: if the case goes on from a state that lacks what is tracked.
+        """
+        state, answers = case.state, self.memory.answers
+        for name in ("running_mean", "running_var") if case.config.track_running_stats else ():
+            if getattr(state, name) is None:
+                raise SubjectError("state", f"there is no {name}")
         if (case, grade) not in answers:
             base = None if grade == "conforming" else self.expected(case)
             answers[case, grade] = Expected(

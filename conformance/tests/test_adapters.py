@@ -117,6 +117,17 @@ def test_synonyms_are_found():
     }
 
 
+def test_the_names_of_flax_are_found_and_go_after_those_that_say_more():
+    class Flax(Gamma):
+        def __init__(self, num_features):
+            super().__init__(num_features)
+            self.mean, self.var = self.moving_mean, self.moving_var
+
+    assert TorchModule(Flax, request()).names["running_mean"] == "moving_mean"
+    assert naming.find("running_mean", ["scale", "mean", "var"], {}) == "mean"
+    assert naming.find("running_var", ["scale", "mean", "var"], {}) == "var"
+
+
 def test_the_users_name_goes_before_the_usual_ones():
     assert TorchModule(Gamma, request(weight="odd")).names["weight"] == "odd"
     assert TorchModule(Gamma, request(weight="missing")).names["weight"] is None

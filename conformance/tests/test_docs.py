@@ -13,6 +13,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
 from bn1d_conformance import cli, report, results, site
+from bn1d_conformance.playground.examples import EXAMPLES
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -79,6 +80,16 @@ def test_the_readme_shows_the_published_verdict(capsys):
     report.show(json.loads(file.read_text("utf-8")), None)
     lines = capsys.readouterr().out.strip("\n").splitlines()
     assert shown.splitlines() == [line.rstrip() for line in lines]
+
+
+def test_a_page_to_learn_from_leads_to_the_playground():
+    examples = {f"### {example['name']}" for example in EXAMPLES}
+    known = {re.sub(r"[^a-z ]", "", head[4:].lower()).replace(" ", "-") for head in examples}
+    own = {"paper-and-code"}  # about what no layer shows
+    for page in (DOCS / "learn").glob("*.md"):
+        led = re.findall(r"\.\./playground\.md#([a-z-]+)", page.read_text("utf-8"))
+        assert set(led) <= known
+        assert led or page.stem in own
 
 
 def test_what_a_page_shows_of_a_published_run_is_in_its_file():

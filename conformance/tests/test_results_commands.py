@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import badge, cli, diff, reading, results, site, unavailable
+from bn1d_conformance import badge, cli, diff, former, reading, results, site, unavailable
 from bn1d_conformance.run import Options
 from bn1d_conformance.site import markup, spec_pages
 from bn1d_reference import spec
@@ -241,6 +241,61 @@ def test_check_looks_at_every_file(files, absent):
     assert "counts.pass is" in ran.stderr
     assert str(paths[1]) in ran.stdout
     assert "the document lacks" in ran.stderr
+
+
+def of_version(version, **verdicts):
+    found = document(**verdicts)
+    found["subject"]["version"] = version
+    return found
+
+
+def test_the_results_of_another_version_are_kept(files):
+    old, new = files(of_version("1.0", _3="fail"), of_version("2.0"))
+    place = new.parent / "former" / new.name
+    ran = here("keep", old, new)
+    assert (ran.exit_code, ran.stdout) == (0, f"{place}: the version before\n")
+    assert json.loads(place.read_text("utf-8")) == of_version("1.0", _3="fail")
+    assert here("keep", files(of_version("2.0"))[0], new).stdout.endswith("version is the same\n")
+    assert json.loads(place.read_text("utf-8"))["subject"]["version"] == "1.0"
+
+
+def test_what_was_the_last_good_result_is_kept_and_what_is_none_now_keeps_nothing(files, absent):
+    absent["last_good"]["subject"]["version"] = "0.9"
+    never = {**absent, "last_good": None}
+    for before, now, kept in ((absent, document(), True), (never, document(), False)):
+        old, new = files(before, now)
+        place = new.parent / "former" / new.name
+        assert here("keep", old, new).exit_code == 0
+        assert place.exists() == kept
+        place.unlink(missing_ok=True)
+    assert former.keep(document(), absent, new) is None
+
+
+def test_a_page_says_what_changed_since_the_version_before():
+    old, new = of_version("1.<b>", _1="fail", _2="pass"), of_version("2.0", _1="pass", _2="fail")
+    del old["requirements"][IDS[4]]
+    new["options"]["profile"] = "quick"
+    plain = site.result_pages({"mine": new}, {})["results/mine.md"]
+    page = site.result_pages({"mine": new}, {}, {"mine": old})["results/mine.md"]
+    assert "{ #since }" not in plain
+    part = page.partition("## Since version 1&#46;&#60;b&#62; { #since }")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("| [")]
+    assert [IDS[2] in rows[0], "regressed" in rows[0]] == [True, True]
+    assert [IDS[1] in rows[1], "improved" in rows[1]] == [True, True]
+    assert len(rows) == 2
+    assert f"1 judged now alone: {markup.link(IDS[4], '../spec/')}." in part
+    assert "Not the version alone is another: the profile differs" in part
+
+
+def test_a_version_that_changed_nothing_says_so():
+    pages = site.result_pages({"m": of_version("2")}, {}, {"m": of_version("1")})
+    assert "No verdict is another." in pages["results/m.md"]
+
+
+def test_former_results_are_read_from_the_folder_beside(tmp_path):
+    assert site.read_former(tmp_path) == {}
+    results.write(of_version("1"), tmp_path / "former" / "mine.json")
+    assert site.read_former(tmp_path)["mine"]["subject"]["version"] == "1"
 
 
 def test_the_site_says_no_result_and_when_there_was_one(absent):

@@ -1,4 +1,4 @@
-"""Six files as strangers write them, and one that needs --map: a useful verdict for each."""
+"""Files as strangers write them, two of which need --map: a useful verdict for each."""
 
 import json
 from pathlib import Path
@@ -97,3 +97,11 @@ def test_own_words_with_a_map(run):
     assert len(judged) > 30
     assert set(judged.values()) == {"pass"}, judged
     assert verdicts(result, "PARAM-8", "BUF-2") == ["fail", "fail"]
+
+
+def test_statistics_that_no_name_is_known_for_are_missing_and_the_kit_goes_on(run):
+    checks = ("three_buffers", "momentum", "deep_copy", "other_format", "ensemble")
+    chosen = " or ".join(f"test_{name}" for name in checks)
+    result = run("hidden_words.py:Normalizer", "-k", chosen)
+    assert result["errors"] == []
+    assert verdicts(result, "BUF-1", "STATS-1", "STATE-5", "STATE-16") == ["fail"] * 4

@@ -1,6 +1,7 @@
 """What a subject does to a check, and what the trial makes of it."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -212,6 +213,16 @@ def test_expected_values_are_computed_once(start):
     trial = start()
     assert trial.expected(CASE) is trial.expected(CASE)
     assert trial.expected(CASE, "accurate") is not trial.expected(CASE)
+
+
+@pytest.mark.parametrize("name", ["running_mean", "running_var"])
+def test_a_state_that_lacks_what_is_tracked_is_the_subjects_fault(start, name):
+    trial = start()
+    case = replace(CASE, state=replace(CASE.state, **{name: None}))
+    with trial.case(case, "STATS-1"):
+        trial.expected(case)
+    [failure] = trial.events()[-1]["failures"]
+    assert failure["message"] == f"state: there is no {name}."
 
 
 def test_a_right_answer_passes_and_a_wrong_one_fails(start):

@@ -61,9 +61,16 @@
     }
   }
 
+  /** The place of the example whose recorded run the address leads to; else the first. */
+  function asked(examples) {
+    const heading = document.getElementById(location.hash.slice(1))?.textContent ?? "";
+    return Math.max(0, examples.findIndex(({ name }) => heading.startsWith(name)));
+  }
+
   function offer(examples) {
     const select = find("example");
     select.replaceChildren(...examples.map(({ name }, i) => make("option", name, { value: i })));
+    select.value = asked(examples);
     const fill = () => {
       for (const [name, text] of Object.entries(examples[select.value])) {
         const field = form.elements.namedItem(name);
@@ -72,6 +79,10 @@
       }
     };
     select.addEventListener("change", fill);
+    addEventListener("hashchange", () => {
+      select.value = asked(examples);
+      fill();
+    });
     fill();
   }
 

@@ -66,7 +66,7 @@ def _given(trial: Trial, layer: Guard, state: State) -> dict[str, Any]:
 
 def _read(layer: Guard, given: dict[str, Any], member: Any = ...) -> State:
     """The state that given tensors hold; of stacked ones, a member's."""
-    values = {r: array(given[path_of(layer, r)][member]) for r in ROLES}
+    values = {r: array(given[path_of(layer, r)][member]) for r in those(layer, *ROLES)}
     count = [int(given[path_of(layer, r)][member]) for r in those(layer, COUNTER)]
     return State(**values, num_batches_tracked=count[0] if count else None)
 

@@ -166,9 +166,9 @@ def test_other_format(trial: Trial, source: str, target: str, assign: bool) -> N
         after, right = layer.state(), source if assign else target
         for role in ROLES:
             got, want = (getattr(s, role) for s in (after, state))
-            name = format_of(got) or str(got.dtype)
+            name = "missing" if got is None else format_of(got) or str(got.dtype)
             trial.expect("STATE-16", name == right, f"{role} is {name}, where {right} is right.")
-            rounded = same(got, want.astype(DTYPES[right]))
+            rounded = got is not None and same(got, want.astype(DTYPES[right]))
             trial.expect("STATE-16", rounded, f"{role} is not the value of the dict, rounded.")
         count = after.num_batches_tracked
         trial.expect("STATE-16", count == MANY, f"The count 2^53 + 1 is loaded as {count}.")

@@ -42,6 +42,17 @@ EXAMPLES: tuple[dict[str, str], ...] = (
         "gradient": "1\n0",
     },
     {
+        "name": "One value beside equal ones",
+        "features": "1",
+        "affine": "no",
+        "weight": "",
+        "bias": "",
+        "momentum": "0.1",
+        "eps": "1e-5",
+        "batch": "1\n0\n0\n0\n0",
+        "gradient": "1\n0\n0\n0\n0",
+    },
+    {
         "name": "A small spread far from zero",
         "features": "1",
         "affine": "yes",

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import kills, porting, reading
+from bn1d_conformance import former, kills, porting, reading
 from bn1d_conformance.kills import KillsError
 from bn1d_conformance.reading import ResultsError
 from bn1d_conformance.site import (
@@ -62,7 +62,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         OSError: if a file of the project is missing.
         ResultsError: if a results file is none, or its name can't be a page's.
     """
-    found = read(results)
+    found, formers = read(results), read_former(results)
     home = clone / "conformance"
     matrix = kills.read(home / "tests" / "zoo")
     backends = published.backends(home)
@@ -74,7 +74,7 @@ def pages(clone: Path, results: Path) -> dict[str, str]:
         **find_page.page(find_page.read(finds), finds),
         **kill_pages.pages(matrix),
         **mutant_pages.pages(mutants),
-        **result_pages(found, backends),
+        **result_pages(found, backends, formers),
         **porting.pages(found),
         **playground_page.pages(clone / PYODIDE),
         **changelog(clone / "CHANGELOG.md"),
@@ -109,20 +109,36 @@ def read(folder: Path) -> dict[str, Result]:
     return {file.stem: reading.load_any(file) for file in files}
 
 
-def result_pages(results: Published, backends: Backends) -> dict[str, str]:
+def read_former(folder: Path) -> dict[str, Result]:
+    """Read the results of former versions that are kept beside published ones, by name.
+
+    Raises:
+        ResultsError: if one is no results file.
+    """
+    files = sorted((folder / former.FOLDER).glob("*.json"))
+    return {file.stem: reading.load(file) for file in files}
+
+
+def result_pages(
+    results: Published, backends: Backends, formers: Published | None = None
+) -> dict[str, str]:
     """Return what is under `results/` by path: pages about all, one a file, and the verdicts.
 
     Args:
         results: the files by name.
         backends: rows of `backends.toml` by name: whose a subject is, and who judges it again.
+        formers: results of the versions before, by name.
     """
+    before = formers or {}
     return {
         "results/index.md": results_page.index(results, backends),
         "results/accuracy.md": accuracy.page(results),
         "results/ages.md": ages.page(results, backends),
         "results/published.json": verdicts(results),
         **{
-            f"results/{name}.md": subject_page.page(result, name if name in backends else "")
+            f"results/{name}.md": subject_page.page(
+                result, name if name in backends else "", before.get(name)
+            )
             for name, result in results.items()
         },
     }

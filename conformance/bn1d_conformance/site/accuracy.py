@@ -64,8 +64,9 @@ def page(published: Published) -> str:
 
 What a passing subject loses, as a share of [the bound](../bounds.md) that a sound algorithm may
 lose on the same input, at its worst over all graded cases that passed; the best one first.
+Only answers within their bounds are scored: one beyond its bound is a failure, and no mark.
+So a subject that fails may look good here; [the matrix](index.md#by-area) has what it fails.
 Subjects that were judged by the profile `quick` met fewer cases than those by `full`.
-The answer is right wherever there is a mark; how near the bound it is tells how good.
 
 {"".join(parts)}"""
 

@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import command, dialect
-from bn1d_conformance.site import accuracy
+from bn1d_conformance.site import accuracy, since
 from bn1d_conformance.site.markup import (
     MOST,
     code,
@@ -40,17 +40,18 @@ if TYPE_CHECKING:
 SPEC = "../spec/"  # from a page of the results
 
 
-def page(result: Result, session: str = "") -> str:
+def page(result: Result, session: str = "", former: Result | None = None) -> str:
     """Return the page of one results file, as `results.build` or `no_result` makes it.
 
     Args:
         result: its content.
         session: of nox, that makes the environment and judges again; "" for none.
+        former: results of the version that the subject had before.
 
     Raises:
         KeyError: if a key of the results file's schema is missing.
     """
-    return _head(result) + _body(result, session)
+    return _head(result) + _body(result, session, former)
 
 
 def _head(result: Result) -> str:
@@ -69,7 +70,7 @@ def _title(result: Result) -> str:
     return f"{name} on {options['device']}" if options["device"] != "cpu" else str(name)
 
 
-def _body(result: Result, session: str) -> str:
+def _body(result: Result, session: str, former: Result | None = None) -> str:
     if is_absent(result):
         return _absent_page(result, session)
     parts = (
@@ -77,6 +78,7 @@ def _body(result: Result, session: str) -> str:
         _diagnoses(result),
         _deviations(result),
         _expectations(result),
+        since.section(former, result) if former else "",
         _by_area(result),
         accuracy.section(result),
         _circumstances(result),
