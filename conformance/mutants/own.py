@@ -35,7 +35,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OWN: dict[str, Any] = tomllib.loads((HERE / "own.toml").read_text("utf-8"))
 SECONDS = 120  # for the tests of one mutant
-LEFT_OUT = shutil.ignore_patterns(".*", "site", "__pycache__", "results")
+LEFT_OUT = shutil.ignore_patterns(".*", "__pycache__", "results")
 
 
 def main() -> int:
