@@ -57,7 +57,7 @@ class Tally:
         }
         self.refused: Mapping[str, Any] | None = None
         self.halted: set[str] = set()
-        self.ended = self.begun = self.place = 0
+        self.begun = self.place = 0
         self.strays: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.straying: Counter[str] = Counter()
         for event in events:
@@ -75,7 +75,6 @@ class Tally:
         self.place = event["place"]
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
-        self.ended += 1
         for ident in event["requirements"]:
             self.seconds[ident] += event["seconds"] / len(event["requirements"])
 
@@ -124,7 +123,6 @@ class Tally:
             self.marks[ident].add("error")
 
     def _on_died(self, event: Mapping[str, Any]) -> None:
-        self.ended += 1
         for ident in event["requirements"]:
             self.marks[ident].add(event["verdict"])
             self.cases[ident] += 1
