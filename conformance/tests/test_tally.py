@@ -140,7 +140,19 @@ def test_a_process_that_died_is_a_failure_of_its_case():
     seen = tally(("item", {"place": 4}), BAD, died("crash"))
     *_, last = seen.failures["STATS-1"]
     assert last == {**FAILURE, "cause": "c", "says": "s", "requirement": "STATS-1", "place": 4}
-    assert seen.seen == {"STATS-1": {"c": False}}
+    assert seen.seen == tally(died("crash")).seen == {"STATS-1": {"c": False}}
+    assert seen.cases == seen.failed == {"STATS-1": 2}
+
+
+def test_what_says_itself_that_it_is_lost_has_its_verdict():
+    assert (
+        tally(BAD, ("lost", {"requirements": ["STATS-1"], "verdict": "crash"})).verdict("STATS-1")
+        == "crash"
+    )
+
+
+def test_a_run_begins_with_its_first_item():
+    assert [tally(*events).begun for events in ([], [("item", {"place": 0})])] == [False, True]
 
 
 def test_what_strays_fails_where_anything_deviates_in_its_place():
@@ -196,6 +208,11 @@ def test_times_are_rounded():
     found = results.build(seen, vars(Options("x:y")), complete=True, seconds=2.34567)
     assert (found["timings"], found["seconds"]) == ({"oracle": 1.235}, 2.346)
     assert found["requirements"]["STATS-1"]["seconds"] == 0.1235
+    assert results.build(seen, vars(Options("x:y")), complete=True)["seconds"] == 0
+
+
+def test_the_environment_has_the_versions_that_decide():
+    assert {"torch", "numpy", "pytest"} <= set(minimal()["environment"]["packages"])
 
 
 # Writing and reading
@@ -219,6 +236,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     document = json.loads(json.dumps(minimal()))
     results.write(document, path)
     assert reading.load(path) == document
+    assert path.read_text("utf-8").startswith('{\n "schema_version"')
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 
