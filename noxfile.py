@@ -72,8 +72,22 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
-    session.run("pytest", "reference/tests", "-n", "auto", "--cov", "--cov-report=term-missing")
+    measured = ("--cov=bn1d_reference", "--cov-report=term-missing", "--cov-fail-under=100")
+    session.run("pytest", "reference/tests", "-n", "auto", *measured)
     session.run("pytest", "conformance/tests", "-n", "auto", "--dist", "worksteal")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Test both packages, and count their branches, in the processes too that judge."""
+    install(session, "test", "docs", torch=True)
+    folders = ("reference/tests", "conformance/tests")
+    parts = ("-n", "auto", "--dist", "worksteal", "--cov", "--cov-report=")
+    no_room = ("-k", "not on_a_full_disk")  # what is counted would have no room either
+    session.run("pytest", *folders, *parts, *no_room)
+    for package, least in (("reference", 100), ("conformance", 95)):
+        words = (f"--include={package}/*", f"--fail-under={least}")
+        session.run("coverage", "report", *words)
 
 
 @nox.session

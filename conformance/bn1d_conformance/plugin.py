@@ -34,6 +34,7 @@ PROFILES = ("quick", "full", "deep")
 MEMORY = pytest.StashKey["Memory | None"]()
 RECORDER = pytest.StashKey[Recorder]()
 STOPPED = "bn1d_stopped"  # why a worker stopped, among what xdist hands to the parent
+REFUSED = "bn1d_refused"  # why it could not begin, beside that
 PLACE = pytest.StashKey[int]()
 
 
@@ -214,6 +215,9 @@ def _load(config: pytest.Config) -> Memory | None:
         recorder.write("refused", sentence=str(error), hint=error.hint)
         if config.getoption("--bn1d-records"):
             return None
+        if _worker(config):  # what it raises while it collects is heard by nobody
+            config.workeroutput[REFUSED] = f"{error} {error.hint}"  # type: ignore[attr-defined]
+            return None
         raise pytest.UsageError(f"{error} {error.hint}") from None
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -239,6 +243,13 @@ def _load(config: pytest.Config) -> Memory | None:
         dialect=dialect.differing(declared),
         rules=_rules(option("--bn1d-spec")),
     )
+
+
+@pytest.hookimpl(optionalhook=True)  # of xdist
+def pytest_testnodedown(node: Any) -> None:
+    """Say what a worker could not: that the subject can't be judged, and why."""
+    if why := getattr(node, "workeroutput", {}).get(REFUSED):
+        pytest.exit(why, pytest.ExitCode.USAGE_ERROR)
 
 
 def _rules(version: str | None) -> dict[str, Requirement]:

@@ -9,7 +9,9 @@ Each process appends to a file of its own in the run's folder. Events, by their 
 - `judged` (requirement, case, passed, failures; deviates: the conventions that excuse it),
   `skip` (not applicable or not run, and why);
 - `accuracy` (a passing comparison's score), `error` (the kit's own), `end` (of the item);
-- `died` (written by the parent: the process was lost in this item, and how), `spent` (seconds).
+- `died` (written by the parent: the process was lost in this item, and how), `lost` (a process or
+  its device, where the subject says so itself), `halted` (what is not asked any more);
+- `spent` (seconds).
 """
 
 from __future__ import annotations

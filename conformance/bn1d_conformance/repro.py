@@ -239,12 +239,12 @@ class Script:
         return f"{library}.{make}({numbers}, dtype={library}.{dtype}).reshape({shape})"
 
     def _sparse(self, value: dict[str, Any], shape: tuple[int, ...], dtype: str) -> str:
-        at = {int(k): float.fromhex(h) for k, h in value["at"].items()}
-        fill = float.fromhex(value["fill"])
-        count = math.prod(shape)
+        places = [-1, *map(int, value["at"])]  # what fills the rest first, and at no place
+        numbers = " ".join(float.fromhex(h).hex() for h in (value["fill"], *value["at"].values()))
+        rest = f"[at.get(i, at[-1]) for i in range({math.prod(shape)})]"
+        values = f'(lambda at: {rest})(dict(zip({places}, H("{numbers}"))))'
         library = "torch" if self.torch else "np"
         make = f"{library}.{'tensor' if self.torch else 'array'}"
-        values = f"[{at!r}.get(i, {fill!r}) for i in range({count})]"
         return f"{make}({values}, dtype={dtype}).reshape({shape})"
 
     def _shows(self) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Tally:
         }
         self.refused: Mapping[str, Any] | None = None
         self.halted: set[str] = set()
-        self.ended = self.begun = self.place = 0
+        self.begun, self.place = False, 0
         self.strays: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.straying: Counter[str] = Counter()
         for event in events:
@@ -71,11 +71,10 @@ class Tally:
         self.subject = {k: event[k] for k in DESCRIBED}
 
     def _on_item(self, event: Mapping[str, Any]) -> None:
-        self.begun += 1
+        self.begun = True
         self.place = event["place"]
 
     def _on_end(self, event: Mapping[str, Any]) -> None:
-        self.ended += 1
         for ident in event["requirements"]:
             self.seconds[ident] += event["seconds"] / len(event["requirements"])
 
@@ -101,7 +100,7 @@ class Tally:
         if not any(self.deviating.values()):
             return
         for ident, strays in self.strays.items():
-            self.failed[ident] += self.straying.pop(ident, 0)
+            self.failed[ident] += self.straying.pop(ident)
             self.failures[ident] = sorted(self.failures[ident] + strays, key=place)
             for failure in strays:
                 self._sees(ident, failure["case"], ok=False)
@@ -124,7 +123,6 @@ class Tally:
             self.marks[ident].add("error")
 
     def _on_died(self, event: Mapping[str, Any]) -> None:
-        self.ended += 1
         for ident in event["requirements"]:
             self.marks[ident].add(event["verdict"])
             self.cases[ident] += 1

@@ -350,8 +350,8 @@ class Trial:
     def _trace(self, failure: Failure) -> None:
         """Say what led to a failure: in which format, and if it is the first, by which steps."""
         first = all(f.requirement != failure.requirement for f in self.failures)
-        if self._last and first and "program" not in failure.evidence:
-            steps = failure.evidence.pop("steps", self._last.steps)
+        steps = failure.evidence.pop("steps", self._last.steps if self._last else [])
+        if steps and first and "program" not in failure.evidence:
             failure.evidence["program"] = program.encode(steps)
         if self._format:
             failure.evidence["input"] = self._format

@@ -269,7 +269,9 @@ def test_the_message_says_expected_and_how_far():
 
     found = failure_of(change)
     right = Expected(CASE).y
-    assert f"{right.exact[2, 1]:.9g} is right" in found.message
+    got = found.evidence["got"]
+    assert f"is {got:.9g}, where {right.exact[2, 1]:.9g} is right" in found.message
+    assert f"{got:.8g}" != f"{got:.9g}" != f"{got:.10g}"
     assert "ulp" in found.message
     assert "times the bound" in found.message
     e = found.evidence

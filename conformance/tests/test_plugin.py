@@ -1,10 +1,12 @@
 """The plain pytest door, and a plugin that is no burden to sessions that are not ours."""
 
+import re
 import subprocess
 import sys
 from itertools import pairwise
 
 import pytest
+from execnet.script import socketserver
 
 PYTEST = [sys.executable, "-m", "pytest", "--pyargs", "bn1d_conformance.checks"]
 
@@ -83,6 +85,38 @@ def test_n_shares_the_work(door):
     alone, shared = door(*words), door(*words, "-n", "2")
     assert shared.returncode == pytest.ExitCode.OK, shared.stdout + shared.stderr
     assert summary(shared)["passed"] == summary(alone)["passed"]
+
+
+@pytest.fixture
+def served(folder):
+    """The port of loopback where execnet's server of gateways listens."""
+    words = [sys.executable, "-u", socketserver.__file__, "127.0.0.1:0"]
+    with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, text=True) as server:
+        yield re.search(r"'127.0.0.1', (\d+)", server.stdout.readline())[1]
+        server.kill()
+
+
+def test_another_python_judges_as_this_one(door):
+    words = ("-k", "test_momentum", "-q", "--dist", "load")
+    ran = door(*words, "--tx", f"popen//python={sys.executable}", subject="layers.py:Biased")
+    assert "the biased variance is tracked" in ran.stdout, ran.stdout + ran.stderr
+    assert summary(ran)["failed"] >= 1
+
+
+def test_another_machine_judges_as_this_one(door, folder, served):
+    words = ("-k", "test_momentum", "-q", "--dist", "load")
+    place = f"socket=127.0.0.1:{served}//chdir={folder}"
+    ran = door(*words, "--tx", place, subject="layers.py:Biased")
+    assert "the biased variance is tracked" in ran.stdout, ran.stdout + ran.stderr
+    assert summary(ran)["failed"] >= 1
+
+
+@pytest.mark.parametrize("words", [("-n", "2"), ("--dist", "load", "--tx", "popen//chdir=/")])
+def test_a_worker_that_finds_no_subject_says_so_in_a_sentence(door, words):
+    ran = door("-k", "test_momentum", "-q", *words, subject="missing.py:Layer")
+    assert ran.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "There is no file missing.py." in ran.stdout
+    assert "INTERNALERROR" not in ran.stdout
 
 
 def test_options_reach_the_subject(door, folder):

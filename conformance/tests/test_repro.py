@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, repro
+from bn1d_conformance import cli, program, repro
+from bn1d_conformance.numbers import DTYPES
 from bn1d_reference import spec
 
 BARE = """
@@ -277,3 +280,64 @@ def test_the_command_writes_the_script(bn1d, tracked, tmp_path):
     ran = bn1d("repro", tmp_path / "result.json", "STATS-2")
     assert ran.returncode == 0
     assert ran.stdout == repro.script(tracked, "STATS-2") + "\n"
+
+
+# What stands in a script
+
+SPARSE = np.zeros((2, 3, 1000), "float32")
+SPARSE[1, 2, 7] = np.nan
+ARRAYS = [
+    *(np.array([[1, -0.0, 0.1], [np.inf, np.nan, 2]]).astype(d) for d in DTYPES.values()),
+    *(np.array(values) for values in ([[3, -(2**40)]], [True, False], [1j, 2], [[], []])),
+    SPARSE,
+]
+
+
+def written(array, adapter):
+    """What the code that a script has for an array gives."""
+    subject = {"target": "a:b", "name": "b", "adapter": adapter}
+    code = repro.Script(subject, {"evidence": {}})._array(program.array(array))
+    line = next(
+        line for line in repro.Script(subject, {"evidence": {}})._imports() if "H =" in line
+    )
+    place = {"torch": torch, "np": np}
+    exec(line, place)
+    return eval(code, place)
+
+
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda a: f"{a.dtype} {a.size}")
+def test_an_array_in_a_script_is_what_it_was(array):
+    got = written(array, "torch-module")
+    assert got.shape == array.shape
+    wide = got.double() if got.is_floating_point() else got
+    floats = array.dtype.kind in "fV"
+    np.testing.assert_array_equal(wide.numpy(), array.astype("float64") if floats else array)
+    if array.dtype != DTYPES["bf16"]:  # NumPy has none
+        np.testing.assert_array_equal(written(array, "plain-class"), array, strict=True)
+
+
+def steps(*written):
+    """The lines that a script has for steps of a program."""
+    script = repro.Script({"target": "a:b", "adapter": "torch-module"}, {"evidence": {}})
+    return [line for step in written for line in script._step(step)]
+
+
+def test_steps_of_modules_in_a_script():
+    reset = {"do": "reset", "name": "reset_running_stats"}
+    assign = {"do": "assign", "name": "eps", "value": 0.5}
+    assert steps(reset, assign) == ["bn.reset_running_stats()", "bn.eps = 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ({"do": "reset", "name": "__del__"}, "'__del__' resets nothing."),
+        ({"do": "assign", "name": "eps", "value": "print()"}, "'print()' is no value to assign."),
+        ({"do": "assign", "name": "forward", "value": 1}, "'forward' is no attribute to assign."),
+        ({"do": "run"}, "'run' is no step of a program."),
+    ],
+)
+def test_no_step_of_a_program_is_in_a_script(step, said):
+    with pytest.raises(repro.NothingToShowError) as error:
+        steps(step)
+    assert str(error.value) == said

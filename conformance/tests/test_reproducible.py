@@ -3,7 +3,10 @@
 import ast
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import tokenize
 from pathlib import Path
 
@@ -36,6 +39,38 @@ def test_two_runs_write_the_same_file_but_for_times(bn1d, tmp_path, monkeypatch)
     assert b'"seconds": ' not in one
     assert one == two
     assert json.loads(files[0].read_text("utf-8"))["verdict"] == "diverges"
+
+
+SHUFFLED = """
+import random
+import pytest
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items):
+    yield
+    random.Random(7).shuffle(items)
+"""
+SHUFFLES = """
+import sys
+from bn1d_conformance import cli, run
+
+in_order = run.call_pytest
+run.call_pytest = lambda words, own: in_order([*words, "-p", "shuffled"], own)
+cli.main()
+"""
+
+
+def test_no_order_and_no_split_changes_a_byte(bn1d, folder, tmp_path, monkeypatch):
+    (tmp_path / "shuffled.py").write_text(SHUFFLED)
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    files = [tmp_path / name for name in ("one.json", "two.json")]
+    words = ["run", "layers.py:Biased", *SOME, "--json"]
+    bn1d(*words, files[0])
+    command = [sys.executable, "-c", SHUFFLES, *words, str(files[1]), "-j", "2"]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    one, two = map(without_times, files)
+    assert re.sub(rb'"jobs": 1', b'"jobs": 2', one) == two, ran.stderr
 
 
 # What the hash of the suite is of

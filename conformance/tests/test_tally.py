@@ -123,6 +123,96 @@ def test_scores_are_the_worst_of_an_output_and_of_each_condition():
     found = results.accuracy(rows)["outputs"]
     assert found == {"y fp32": {**best, "worst": 7.0, "conditions": conditions}}
     assert list(found["y fp32"]["conditions"]) == ["1", "1000"]
+    assert results.accuracy([scored(ulp=1.23456)])["outputs"]["y fp32"]["ulp"] == 1.2346
+
+
+def test_an_item_shares_its_seconds_among_what_it_judges():
+    seen = tally(("end", {"requirements": ["STATS-1", "STATS-2"], "seconds": 3.0}))
+    assert seen.seconds == {"STATS-1": 1.5, "STATS-2": 1.5}
+
+
+def test_a_format_is_held_where_a_case_of_it_passes():
+    assert tally(GOOD).held == {"STATS-1": {"fp32"}}
+    assert tally(BAD).held == {"STATS-1": set()}
+
+
+def test_a_process_that_died_is_a_failure_of_its_case():
+    seen = tally(("item", {"place": 4}), BAD, died("crash"))
+    *_, last = seen.failures["STATS-1"]
+    assert last == {**FAILURE, "cause": "c", "says": "s", "requirement": "STATS-1", "place": 4}
+    assert seen.seen == tally(died("crash")).seen == {"STATS-1": {"c": False}}
+    assert seen.cases == seen.failed == {"STATS-1": 2}
+
+
+def test_what_says_itself_that_it_is_lost_has_its_verdict():
+    assert (
+        tally(BAD, ("lost", {"requirements": ["STATS-1"], "verdict": "crash"})).verdict("STATS-1")
+        == "crash"
+    )
+
+
+def test_a_run_begins_with_its_first_item():
+    assert [tally(*events).begun for events in ([], [("item", {"place": 0})])] == [False, True]
+
+
+def test_what_strays_fails_where_anything_deviates_in_its_place():
+    def case(name, **found):
+        _, row = judged(passed=not found.get("failures"))
+        return ("judged", {**row, "case": name, **found})
+
+    stray = {**FAILURE, "case": "b"}
+    events = [
+        ("item", {"place": 1}), case("a", deviates=["x"]),
+        ("item", {"place": 3}), case("c", failures=[{**FAILURE, "case": "c"}]),
+        ("item", {"place": 2}), case("b", strays=[stray]),
+    ]  # fmt: skip
+    seen = tally(*events)
+    assert [f["case"] for f in seen.failures["STATS-1"]] == ["b", "c"]
+    assert seen.seen["STATS-1"] == {"a": True, "b": False, "c": False}
+    assert seen.failed["STATS-1"] == 2
+    alone = tally(*events[2:])
+    assert alone.seen["STATS-1"] == {"b": True, "c": False}
+
+
+@pytest.mark.parametrize(
+    ("halted", "adapter", "gave_up"),
+    [
+        (["forward"], "wire", True),
+        ([], "wire", False),
+        (["forward"], "plain-class", False),
+        (["forward"], "zzz", False),
+        ([], "", False),
+    ],
+)
+def test_a_worker_that_was_lost_too_often(halted, adapter, gave_up):
+    assert results.gave_up(halted, {"adapter": adapter}) is gave_up
+
+
+@pytest.mark.parametrize("verdict", ["pass", "deviates", "expected-fail", "not-applicable"])
+def test_what_leaves_nothing_open_conforms(verdict):
+    rows = {ident: {"verdict": verdict} for ident in spec.requirements()}
+    assert results.overall(rows, complete=True, halted=False) == "conforms"
+    assert results.overall(rows, complete=True, halted=True) == "incomplete"
+
+
+def test_where_a_worker_gave_up_only_a_wrong_answer_diverges():
+    rows = {ident: {"verdict": "pass"} for ident in spec.requirements()}
+    for verdict, found in {"crash": "incomplete", "fail": "diverges"}.items():
+        rows["STATS-1"] = {"verdict": verdict}
+        assert results.overall(rows, complete=True, halted=True) == found
+
+
+def test_times_are_rounded():
+    end = ("end", {"requirements": ["STATS-1"], "seconds": 0.123456})
+    seen = tally(end, ("spent", {"seconds": {"oracle": 1.23456}}))
+    found = results.build(seen, vars(Options("x:y")), complete=True, seconds=2.34567)
+    assert (found["timings"], found["seconds"]) == ({"oracle": 1.235}, 2.346)
+    assert found["requirements"]["STATS-1"]["seconds"] == 0.1235
+    assert results.build(seen, vars(Options("x:y")), complete=True)["seconds"] == 0
+
+
+def test_the_environment_has_the_versions_that_decide():
+    assert {"torch", "numpy", "pytest"} <= set(minimal()["environment"]["packages"])
 
 
 # Writing and reading
@@ -146,6 +236,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     document = json.loads(json.dumps(minimal()))
     results.write(document, path)
     assert reading.load(path) == document
+    assert path.read_text("utf-8").startswith('{\n "schema_version"')
     assert [p.name for p in path.parent.iterdir()] == ["result.json"]
 
 

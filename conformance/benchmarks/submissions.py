@@ -1,0 +1,169 @@
+"""Two hundred submissions in one command: how long, with how much memory, and what is said.
+
+    python conformance/benchmarks/submissions.py [--number 200] [--jobs 2] [--keep FOLDER]
+
+The submissions are files that each take one layer of the tests' zoo: the right variants, some that
+hang, crash, exit, print or can't be imported, and, for the rest, mutants, evenly of all. Memory is
+the largest sum of the proportional set sizes of all processes, looked at once a second: on Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+
+ZOO = Path(__file__).resolve().parents[1] / "tests" / "zoo"
+HOSTILE = (
+    "HangsInPython", "HangsInC", "Exits", "Segfaults", "Aborts", "RaisesKeyboardInterrupt",
+    "RaisesAtConstruction", "PrintsMegabytes", "LeavesThreadsBehind",
+)  # fmt: skip
+#: What can't be imported.
+BROKEN = {
+    "no_python": "def forward(self, x:\n",
+    "no_layer": "import math\n",
+    "exits": "import sys\nsys.exit('done')\n",
+    "prints": "print('loading' * 10**6)\nraise ImportError('no data')\n",
+}
+ROWS = 18  # of the table that are printed
+
+
+def submission(module: str, name: str) -> str:
+    """A file whose layer is that of a module of the zoo."""
+    return (
+        f"import sys\n\nsys.path.insert(0, {str(ZOO)!r})\n"
+        f"from {module} import {name} as BatchNorm1d\n"
+    )
+
+
+def submissions(number: int) -> dict[str, str]:
+    """So many files, by name; what a name begins with says what is to come of it."""
+    sys.path.insert(0, str(ZOO))
+    mutants = sorted(path.stem for path in ZOO.glob("mutants_*.py"))
+    for module in mutants:
+        importlib.import_module(module)
+    wrong = [m.made for m in importlib.import_module("register").MUTANTS if m.profile == "quick"]
+    right = importlib.import_module("benign").BENIGN
+    files = {f"right_{made.__name__}": submission("benign", made.__name__) for made in right}
+    files |= {f"hostile_{name}": submission("hostile", name) for name in HOSTILE}
+    files |= {f"broken_{name}": text for name, text in BROKEN.items()}
+    rest = number - len(files)
+    for made in (wrong[k * len(wrong) // rest] for k in range(rest)):
+        files[f"wrong_{made.__name__}"] = submission(made.__module__, made.__name__)
+    return files
+
+
+class Memory(threading.Thread):
+    """Watches the memory of a process and of all below it."""
+
+    def __init__(self, root: int) -> None:
+        """Of the process `root`."""
+        super().__init__(daemon=True)
+        self.root, self.peak, self.processes = root, 0, 0
+
+    def run(self) -> None:
+        """Look once a second, for as long as the process is there."""
+        while Path(f"/proc/{self.root}").exists():
+            tree = below(self.root)
+            self.processes = max(self.processes, len(tree))
+            self.peak = max(self.peak, sum(map(proportional, tree)))
+            time.sleep(1)
+
+
+def below(root: int) -> set[int]:
+    """A process and those below it."""
+    parents = {int(path.name): parent(path) for path in Path("/proc").glob("[0-9]*")}
+    tree, size = {root}, 0
+    while len(tree) > size:
+        size = len(tree)
+        tree |= {pid for pid, above in parents.items() if above in tree}
+    return tree
+
+
+def parent(place: Path) -> int:
+    """The parent of a process; 0 for one that has ended."""
+    try:
+        return int((place / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def proportional(pid: int) -> int:
+    """Bytes of a process, what it shares divided among those that share it."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has ended
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+
+
+def judge(folder: Path, jobs: int, out: Path) -> tuple[str, float, Memory]:
+    """Judge a folder: what was printed, the seconds, and the memory."""
+    words = ["run", f"{folder}:BatchNorm1d", "--profile", "quick", "-j", str(jobs)]
+    start = time.perf_counter()
+    process = subprocess.Popen(  # noqa: S603 - ours
+        [sys.executable, "-m", "bn1d_conformance", *words, "--json", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=folder,
+    )
+    memory = Memory(process.pid)
+    memory.start()
+    printed, _ = process.communicate()
+    return printed, time.perf_counter() - start, memory
+
+
+def outcomes(out: Path) -> dict[str, Counter[str]]:
+    """By the kind of a submission: how many got which verdict."""
+    counts: dict[str, Counter[str]] = {}
+    for path in sorted(out.glob("*.json")):
+        verdict = json.loads(path.read_text("utf-8"))["verdict"]
+        counts.setdefault(path.stem.partition("_")[0], Counter())[verdict] += 1
+    return counts
+
+
+def show(printed: str, seconds: float, memory: Memory, out: Path) -> None:
+    """Print the head and the foot of the table, and what was measured."""
+    lines = printed.splitlines()
+    print("\n".join([*lines[:ROWS], "...", *lines[-3:]]))
+    for kind, counts in outcomes(out).items():
+        print(f"{kind:8} " + ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()))
+    print(
+        f"\n{seconds:.0f} s; at most {memory.peak / 2**20:.0f} MiB in {memory.processes} processes"
+    )
+
+
+def main() -> None:
+    """Read the command line, write the submissions, judge them, and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--number", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--keep", type=Path, help="where files and results stay")
+    options = parser.parse_args()
+    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "numpy"))
+    print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} processors\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        home = options.keep or Path(scratch)
+        folder = home / "submissions"
+        folder.mkdir(parents=True)
+        for name, text in submissions(options.number).items():
+            (folder / f"{name}.py").write_text(text)
+        out = home / "results"
+        show(*judge(folder, options.jobs, out), out)
+
+
+if __name__ == "__main__":
+    main()
