@@ -77,6 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDER] = Recorder(path, functools.partial(_stop, config))
     if folder and worker:
         _redirect(folder / f"{worker}.log")
+        config.pluginmanager.import_plugin("bn1d_conformance.brief")
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the run means no subject
 
 

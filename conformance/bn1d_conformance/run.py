@@ -127,10 +127,8 @@ class Parent:
             self.progress.total(len(ids))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Count an item when it is torn down, or lost for good."""
-        if report.outcome == AGAIN:
-            return
-        if report.when in {"teardown", "???"} and report.nodeid not in self.ended:
+        """Count an item when it is reported, or lost for good."""
+        if report.outcome != AGAIN and report.nodeid not in self.ended:
             self.ended.add(report.nodeid)
             self.progress.advance(report.nodeid)
 
