@@ -410,7 +410,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Time the oracle beside mpmath and Fraction, then the kit."""
+    """Time the oracle beside mpmath and Fraction; then the kit, with what follows `--`."""
     install(session, "test", torch=True)
-    for script in ("reference/benchmarks/speed.py", "conformance/benchmarks/kit.py"):
-        session.run("python", script, *session.posargs)
+    session.run("python", "reference/benchmarks/speed.py")
+    session.run("python", "conformance/benchmarks/kit.py", *session.posargs)

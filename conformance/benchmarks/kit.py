@@ -1,10 +1,11 @@
 """Where the seconds of `bn1d run torch.nn:BatchNorm1d` go, beside the least that they could be.
 
-    python conformance/benchmarks/kit.py [--repeats 3] [--profiles quick full]
+    python conformance/benchmarks/kit.py [--repeats 3] [--profiles quick full] [--json FILE]
 
-Wall time, the best of the repeats, everything in turns so that a busy machine slows all alike.
-The floor is what no kit can do without: a Python that imports torch, and a pytest session with
-the same plugins, one worker process, and one test that does nothing.
+The commands take turns, so that a busy machine slows all alike, and the repeat that took the least
+processor time counts; then each runs once more, while its memory is looked at.  The floor of a run
+is what it spent in importing PyTorch and in the layer that it judged: without a kit, these calls
+would take no less.  A cold run finds none of the oracle's answers in the cache.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -20,79 +22,98 @@ import time
 from importlib import metadata
 from pathlib import Path
 
+from memory import peak
+
 TARGET = "torch.nn:BatchNorm1d"
-PARTS = ("import", "subject", "oracle", "judging")
+PARTS = ("import", "subject", "collection", "oracle", "judging", "reporting")  # of `--timings`
+BN1D = (sys.executable, "-m", "bn1d_conformance")
 Row = dict[str, float]
 
 
-def wall(command: list[str], cwd: str) -> float:
-    """Seconds of a command that must succeed."""
+def commands(profiles: list[str]) -> dict[str, list[str]]:
+    """What is measured, by the name of its row."""
+    rows = {
+        "import torch": [sys.executable, "-c", "import torch"],
+        "bn1d --help": [*BN1D, "--help"],
+        "bn1d explain STATS-3": [*BN1D, "explain", "STATS-3"],
+    }
+    for profile in profiles:
+        run = [*BN1D, "run", TARGET, "--profile", profile, "--json", "result.json"]
+        rows |= {profile: run, f"{profile}, cold": run}
+        if profile == "deep":
+            rows["deep, -j 2"] = [*run, "-j", "2"]
+    return rows
+
+
+def measure(name: str, command: list[str], folder: Path) -> Row:
+    """Seconds of a command that must succeed: by the clock, of processors, and of its parts."""
+    result = folder / "result.json"
+    result.unlink(missing_ok=True)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    env = surroundings(name, folder)
+    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603 - ours
+    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    parts = json.loads(result.read_text("utf-8"))["timings"] if result.exists() else {}
+    return {"wall": wall, "processor": spent, **{part: parts[part] for part in PARTS if parts}}
+
+
+def surroundings(name: str, folder: Path) -> dict[str, str]:
+    """The environment of a command: nothing of pytest's, and an empty cache where it is cold."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    start = time.perf_counter()
-    subprocess.run(command, cwd=cwd, env=env, check=True, capture_output=True)  # noqa: S603 - ours
-    return time.perf_counter() - start
+    if "cold" not in name:
+        return env
+    return {**env, "BN1D_CACHE": tempfile.mkdtemp(dir=folder)}
 
 
-def import_torch(folder: str) -> Row:
-    """A Python that imports torch and leaves."""
-    return {"all": wall([sys.executable, "-c", "import torch"], folder)}
-
-
-def empty_session(folder: str) -> Row:
-    """A pytest session with the kit's plugins, a worker, and one empty test."""
-    (Path(folder) / "test_nothing.py").write_text("def test_nothing(): pass\n")
-    words = ["-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", "test_nothing.py"]
-    return {"all": wall([sys.executable, *words], folder)}
-
-
-def judge(folder: str, profile: str) -> Row:
-    """One run: its whole time, and the parts that its results file tells."""
-    out = Path(folder) / f"{profile}.json"
-    words = ["-m", "bn1d_conformance", "run", TARGET, "--profile", profile, "--json", str(out)]
-    seconds = wall([sys.executable, *words], folder)
-    result = json.loads(out.read_text("utf-8"))
-    parts = {name: result["timings"].get(name, 0.0) for name in PARTS}
-    return {"all": seconds, **parts, "rest": seconds - sum(parts.values())}
-
-
-def measure(profiles: list[str], repeats: int) -> dict[str, Row]:
-    """The best of the repeats of each line, by its name."""
-    best: dict[str, Row] = {}
+def best(profiles: list[str], repeats: int) -> dict[str, Row]:
+    """The best of the repeats of each command, and its memory in MiB, by its row's name."""
+    found: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as folder:
         for _ in range(repeats):
-            rows = {"import torch": import_torch(folder), "empty pytest": empty_session(folder)}
-            rows |= {f"bn1d run, {profile}": judge(folder, profile) for profile in profiles}
-            for name, row in rows.items():
-                if name not in best or row["all"] < best[name]["all"]:
-                    best[name] = row
-    return best
+            for name, command in commands(profiles).items():
+                row = measure(name, command, Path(folder))
+                if name not in found or row["processor"] < found[name]["processor"]:
+                    found[name] = row
+        for name, command in commands(profiles).items():
+            found[name]["memory"] = peak(command, folder) / 2**20
+    return found
+
+
+def machine() -> dict[str, str]:
+    """What all this was measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((x.partition(": ")[2] for x in lines if x.startswith("model name")), "")
+    versions = {n: metadata.version(n) for n in ("torch", "numpy", "pytest")}
+    processors = f"{os.cpu_count()} × {model or platform.machine()}"
+    return {"processors": processors, "python": platform.python_version(), **versions}
 
 
 def show(rows: dict[str, Row]) -> None:
-    """Print one line a measurement, and the runs in multiples of the floor."""
-    columns = ("all", *PARTS, "rest")
-    print(f"{'seconds':18}" + "".join(f"{name:>10}" for name in columns))
+    """Print a line for each command."""
+    columns = ("wall", "processor", *PARTS, "memory")
+    print(f"{'':22}" + "".join(f"{name:>11}" for name in columns) + f"{'× floor':>11}")
     for name, row in rows.items():
-        cells = (f"{row[c]:10.2f}" if c in row else f"{'':10}" for c in columns)
-        print(f"{name:18}" + "".join(cells).rstrip())
-    floor = rows["import torch"]["all"] + rows["empty pytest"]["all"]
-    runs = (
-        f"{name} {row['all'] / floor:.1f}" for name, row in rows.items() if name.startswith("bn1d")
-    )
-    print(f"\nTimes the floor ({floor:.2f} s, both of its lines): {'; '.join(runs)}.")
+        cells = "".join(f"{row[c]:11.2f}" if c in row else f"{'':11}" for c in columns)
+        floor = row.get("import", 0) + row.get("subject", 0)
+        print(f"{name:22}" + cells + (f"{row['wall'] / floor:11.2f}" if floor else ""))
 
 
 def main() -> None:
-    """Read the command line, measure, and print."""
+    """Read the command line, measure, print, and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profiles", nargs="+", default=["quick", "full"])
+    parser.add_argument("--json", type=Path, help="what the site's page on speed is drawn from")
     options = parser.parse_args()
-    versions = ", ".join(f"{n} {metadata.version(n)}" for n in ("torch", "numpy", "pytest"))
-    print(f"Python {platform.python_version()}, {versions}; {os.cpu_count()} processors\n")
-    show(measure(options.profiles, options.repeats))
+    about = machine()
+    print(", ".join(f"{k} {v}" for k, v in about.items()), "\n")
+    rows = best(options.profiles, options.repeats)
+    show(rows)
+    if options.json:
+        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

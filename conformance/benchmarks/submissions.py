@@ -17,11 +17,12 @@ import platform
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from importlib import metadata
 from pathlib import Path
+
+from memory import Memory
 
 ZOO = Path(__file__).resolve().parents[1] / "tests" / "zoo"
 HOSTILE = (
@@ -61,50 +62,6 @@ def submissions(number: int) -> dict[str, str]:
     for made in (wrong[k * len(wrong) // rest] for k in range(rest)):
         files[f"wrong_{made.__name__}"] = submission(made.__module__, made.__name__)
     return files
-
-
-class Memory(threading.Thread):
-    """Watches the memory of a process and of all below it."""
-
-    def __init__(self, root: int) -> None:
-        """Of the process `root`."""
-        super().__init__(daemon=True)
-        self.root, self.peak, self.processes = root, 0, 0
-
-    def run(self) -> None:
-        """Look once a second, for as long as the process is there."""
-        while Path(f"/proc/{self.root}").exists():
-            tree = below(self.root)
-            self.processes = max(self.processes, len(tree))
-            self.peak = max(self.peak, sum(map(proportional, tree)))
-            time.sleep(1)
-
-
-def below(root: int) -> set[int]:
-    """A process and those below it."""
-    parents = {int(path.name): parent(path) for path in Path("/proc").glob("[0-9]*")}
-    tree, size = {root}, 0
-    while len(tree) > size:
-        size = len(tree)
-        tree |= {pid for pid, above in parents.items() if above in tree}
-    return tree
-
-
-def parent(place: Path) -> int:
-    """The parent of a process; 0 for one that has ended."""
-    try:
-        return int((place / "stat").read_text().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def proportional(pid: int) -> int:
-    """Bytes of a process, what it shares divided among those that share it."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended
-        return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def judge(folder: Path, jobs: int, out: Path) -> tuple[str, float, Memory]:

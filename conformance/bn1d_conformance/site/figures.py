@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bn1d_conformance import kills
-from bn1d_conformance.site import glance, other_checks, published
+from bn1d_conformance.site import glance, other_checks, published, speed
 from bn1d_conformance.site.markup import literal, number, table
 from bn1d_conformance.site.plot import Axis, Plot, Series
 from bn1d_reference.bounds import arithmetic
@@ -86,7 +86,15 @@ class Sources:
     @cached_property
     def others(self) -> dict[str, Any]:
         """What other checks see of the mutants."""
-        file = self.folder / "benchmarks" / "other_checks.json"
+        return self._measured("other_checks")
+
+    @cached_property
+    def costs(self) -> dict[str, Any]:
+        """What a run costs."""
+        return self._measured("kit")
+
+    def _measured(self, name: str) -> dict[str, Any]:
+        file = self.folder / "benchmarks" / f"{name}.json"
         found: dict[str, Any] = json.loads(file.read_text("utf-8"))
         return found
 
@@ -285,6 +293,11 @@ def on_a_gpu(sources: Sources) -> str:
     return glance.on_a_gpu(sources.published, sources.backends)
 
 
+def costs(sources: Sources) -> str:
+    """What a run costs."""
+    return speed.costs(sources.costs)
+
+
 FIGURES: dict[str, Callable[[Sources], str]] = {
     "running-mean": running_mean,
     "running-var": running_var,
@@ -294,4 +307,5 @@ FIGURES: dict[str, Callable[[Sources], str]] = {
     "others-missed": others_missed,
     "widely-used": widely_used,
     "on-a-gpu": on_a_gpu,
+    "costs": costs,
 }

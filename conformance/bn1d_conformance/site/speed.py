@@ -1,0 +1,33 @@
+"""What a run costs, as a table: measured by conformance/benchmarks/kit.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bn1d_conformance.site.markup import code, literal, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+FLOOR = ("import", "subject")  # the parts of a run that no kit can do without
+KIT = ("collection", "oracle", "judging", "reporting")
+HEAD = ["", "by the clock", "of processors", "import", "subject", "the kit", "×", "memory"]
+
+
+def costs(found: Mapping[str, Any]) -> str:
+    """Return a row for each command, and below them on what they were measured."""
+    rows = [[code(name), *_cells(row)] for name, row in found["rows"].items()]
+    about = ", ".join(f"{name} {said}" for name, said in found["machine"].items())
+    return f"{table(HEAD, rows, 'l' + 'r' * 7)}\n\nMeasured on {literal(about)}."
+
+
+def _cells(row: Mapping[str, float]) -> list[str]:
+    """Seconds, the multiple of the floor, and memory."""
+    seconds = [f"{row[name]:.2f} s" for name in ("wall", "processor")]
+    memory = f"{row['memory']:.0f} MiB"
+    if not all(name in row for name in FLOOR):
+        return [*seconds, "", "", "", "", memory]
+    parts = [row["import"], row["subject"], sum(row[name] for name in KIT)]
+    over = f"{row['wall'] / sum(parts[:2]):.1f}"
+    return [*seconds, *(f"{part:.2f} s" for part in parts), over, memory]
