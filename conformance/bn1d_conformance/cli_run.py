@@ -68,6 +68,9 @@ Update = Annotated[bool, typer.Option("--update-expectations", help="Bring that 
 Spec = Annotated[
     str, typer.Option(metavar="VERSION", help="Only what that version of the spec asks.")
 ]
+Huge = Annotated[
+    bool, typer.Option("--huge", help="A batch of more than 2^31 values too: 40 GiB of memory.")
+]
 Timings = Annotated[bool, typer.Option("--timings", help="Say where the time went.")]
 
 
@@ -91,6 +94,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
     expect: Expect = None,
     update: Update = False,
     spec: Spec = "",
+    huge: Huge = False,
     timings: Timings = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
@@ -119,6 +123,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
         shard=_shard(shard),
         expect=str(expect or ""),
         spec=_version(spec),
+        huge=huge,
     )
     if several:
         raise typer.Exit(console.judge_several(asked, options, limit, json))

@@ -26,6 +26,7 @@ def words(options: Mapping[str, Any]) -> list[str]:
     found += ["-k", options["select"]] if options["select"] else []
     found += ["--expect", options["expect"]] if options["expect"] else []
     found += ["--fail-fast"] if options["fail_fast"] else []
+    found += ["--huge"] if options.get("huge") else []
     version = options.get("spec", spec.CURRENT)
     found += ["--spec", version] if version != spec.CURRENT else []
     return list(map(str, found))

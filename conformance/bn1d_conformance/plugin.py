@@ -61,6 +61,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="a documented convention of the subject's",
     )
     group.addoption("--bn1d-spec", metavar="VERSION", help="only what it asks, for example 0.1")
+    group.addoption("--bn1d-huge", type=int, default=0, metavar="N", help="a batch of N values")
     group.addoption("--bn1d-shard", type=parts.shard, metavar="K/N", help="only part K of N")
     group.addoption("--bn1d-records", type=Path, metavar="DIR", help="write the run's events here")
 
@@ -70,6 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Open this process's records; a worker of `bn1d run` also sends its output to a file."""
     config.addinivalue_line("markers", "requirement(*ids): what a check judges")
     config.addinivalue_line("markers", "needs(*capabilities): besides what its requirements need")
+    config.addinivalue_line("markers", "huge: only where --bn1d-huge says that there is memory")
     if config.option.bn1d_seed is None:  # workers of xdist are given the options as they are now
         config.option.bn1d_seed = fresh_seed(config.option.bn1d_profile)
     folder, worker = config.getoption("--bn1d-records"), _worker(config)
@@ -153,7 +155,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     checks.sort(key=_order)
     for place, item in enumerate(checks):
         item.stash[PLACE] = place
-    kept = [item for item in _left(config, checks) if memory.rules.keys() & _ids(item)]
+    left = [item for item in _left(config, checks) if memory.rules.keys() & _ids(item)]
+    small = not config.getoption("--bn1d-huge")
+    kept = [item for item in left if not (small and item.get_closest_marker("huge"))]
     config.hook.pytest_deselected(items=[i for i in checks if i not in set(kept)])
     items[:] = kept + [i for i in items if i not in set(checks)]
 

@@ -42,6 +42,7 @@ HANDS_OFF = (
 #: they catch what is logged in three phases of every item, and collect garbage five times.
 UNUSED = ("logging", "unraisableexception", "threadexception")
 AGAIN = "rerun"  # an outcome of pytest's reports: this one says nothing
+HUGE = 2**31  # values of a batch that --huge asks for, at least
 GRACE = 2.0  # seconds in which a process that hung up has ended
 SIGNS = {
     device.SIGN: ("crash", "lost its device"),
@@ -73,6 +74,7 @@ class Options:
         expect: --expect, the path of an expectations file; "" for none.
         dialect: --dialect, as `running_var=biased`.
         spec: the minor version of the spec whose requirements are asked for.
+        huge: whether there is memory for a batch of more than 2^31 values.
     """
 
     target: str
@@ -89,6 +91,7 @@ class Options:
     worker: bool = False
     dialect: tuple[str, ...] = ()
     spec: str = spec.CURRENT
+    huge: bool = False
 
 
 class Progress(Protocol):
@@ -347,6 +350,7 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
     arguments += ["-k", options.select] if options.select else []
     arguments += ["--bn1d-shard", options.shard] if options.shard else []
     arguments += ["-x"] if options.fail_fast else []
+    arguments += ["--bn1d-huge", str(HUGE)] if options.huge else []
     if options.profile != "deep":  # small cases: threads would only wait for each other
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     return call_pytest(arguments, parent)

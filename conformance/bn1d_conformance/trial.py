@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 import pytest
 
@@ -166,11 +166,9 @@ class Trial:
         """The torch that the subject imported, for checks of the torch-module capability."""
         return sys.modules["torch"]
 
-    def decline(self, why: str) -> None:
-        """End the item without a verdict: what it asks does not apply to the subject."""
-        self.memory.recorder.write(
-            "skip", requirements=self.ids, verdict="not-applicable", why=why
-        )
+    def decline(self, why: str, verdict: str = "not-applicable") -> NoReturn:
+        """End the item: what it asks does not apply to the subject, or can't be asked here."""
+        self.memory.recorder.write("skip", requirements=self.ids, verdict=verdict, why=why)
         pytest.skip(why)
 
     def require(self, *capabilities: str) -> None:
