@@ -26,7 +26,8 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 def places(start, channel, n, c, length, BLOCK: tl.constexpr):
     """Where the block's values of a channel lie in (N, C, L), and which of them there are."""
     at = start + tl.arange(0, BLOCK)
-    return ((at // length) * c + channel).to(tl.int64) * length + at % length, at < n * length
+    row = (at // length).to(tl.int64)  # times c, it may be more than 31 bits hold
+    return (row * c + channel) * length + at % length, at < n * length
 
 
 @triton.jit
