@@ -21,6 +21,7 @@ ELSEWHERE = re.compile(r"\s*(https?:)?//", re.IGNORECASE)
 FETCHED = {"src", "srcset", "poster", "data"}  # by the browser, unasked; a link's href is not
 CSS_FETCH = re.compile(r"(?:url\(|@import)\s*[\"']?\s*(?:https?:)?//[^\"')]*", re.IGNORECASE)
 LOADED = {"stylesheet", "icon"}  # of the relations that a link can have
+TOLD = {"canonical", "next", "prev"}  # that no browser follows unasked
 WORKER = "assets/javascripts/workers/*.js"  # the theme's script starts it on every page
 #: Bytes of a first load, uncompressed and with an empty cache.
 MOST = {"index.html": 500_000, "results/index.html": 1_000_000}
@@ -37,12 +38,13 @@ class Fetches(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Look at one tag: any fetching attribute, and the href of anything but a hyperlink."""
-        names = FETCHED if tag in {"a", "area"} else {*FETCHED, "href", "xlink:href"}
+        """Look at one tag: any fetching attribute, and the href of what is no link to follow."""
+        relation = dict(attrs).get("rel") if tag == "link" else None
+        followed = tag in {"a", "area"} or relation in TOLD
+        names = FETCHED if followed else {*FETCHED, "href", "xlink:href"}
         found = [v for k, v in attrs if v and k in names]
         self.elsewhere += filter(ELSEWHERE.match, found)
-        said = dict(attrs)
-        if tag != "link" or said.get("rel") in LOADED:
+        if tag != "link" or relation in LOADED:
             self.loaded += found
 
 

@@ -20,6 +20,12 @@ SITE = ROOT / "site"
 PICTURES = ROOT / "build" / "screenshots"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 800}
+PAPER = {"width": 794, "height": 1123}  # A4, at 96 dots an inch
+AXE = (ROOT / ".nox/npm/node_modules/axe-core/axe.min.js").read_text("utf-8")
+#: Colours that are on their way to others are no page's.
+AT_REST = "document.getAnimations().every(({playState}) => playState !== 'running')"
+#: Rules that a page breaks for a good reason, which stands here.
+EXCUSED = {}
 
 
 def pytest_sessionstart(session):
@@ -101,6 +107,18 @@ class Reader:
         self.wrong.clear()
         self.page.goto(path, wait_until="load")
         return self.page
+
+    def violations(self, without=()):
+        """What axe finds on the page as it is: for each rule, some of the places."""
+        self.page.wait_for_function(AT_REST)
+        self.page.evaluate(AXE)
+        rules = {rule: {"enabled": False} for rule in (*EXCUSED, *without)}
+        options = {"resultTypes": ["violations"], "rules": rules}
+        found = self.page.evaluate("(options) => axe.run(document, options)", options)
+        return {
+            rule["id"]: [(node["target"], node["failureSummary"]) for node in rule["nodes"][:3]]
+            for rule in found["violations"]
+        }
 
     def picture(self, name):
         PICTURES.mkdir(parents=True, exist_ok=True)
