@@ -1,4 +1,4 @@
-"""The check of a site without a browser: it tells what is fetched from what is only told."""
+"""The checks of a built site without a browser: what it would fetch, and what a build lacks."""
 
 import sys
 
@@ -7,6 +7,7 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
 from check_site import Fetches, faults
+from compare import losses
 
 THERE = "https://bn1d.example/"
 
@@ -51,3 +52,34 @@ def test_a_heavy_page_is_a_fault(tmp_path):
     (tmp_path / "a.png").write_bytes(bytes(500_000))
     [fault] = faults(tmp_path)
     assert fault.startswith("index.html loads 500,0")
+
+
+HEAD = '<link rel="canonical" href="x"></head>'
+WHOLE = '<article><h1 id="a">One word</h1><svg></svg></article>'
+
+
+def built(folder, **pages):
+    folder.mkdir()
+    for name, text in pages.items():
+        (folder / f"{name}.html").write_text(text, "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "loss"),
+    [
+        (HEAD + WHOLE, None),
+        (WHOLE, "b.html lacks in its head: ['canonical']"),
+        (HEAD + WHOLE.replace(' id="a"', ""), "b.html lacks anchors: ['a']"),
+        (HEAD + WHOLE.replace("<svg></svg>", ""), "b.html lacks elements: ['svg']"),
+        (HEAD + WHOLE.replace("word", ""), "b.html lacks words: ['word']"),
+    ],
+)
+def test_what_a_build_lacks_is_said(tmp_path, text, loss):
+    site = built(tmp_path / "site", a=WHOLE, b=HEAD + WHOLE)
+    assert list(losses(site, built(tmp_path / "other", a=WHOLE, b=text))) == [loss] * bool(loss)
+
+
+def test_a_page_that_is_missing_is_said(tmp_path):
+    site = built(tmp_path / "site", a=WHOLE, b=WHOLE)
+    assert list(losses(site, built(tmp_path / "other", a=WHOLE))) == ["b.html is missing"]

@@ -38,14 +38,14 @@ def answered(page, old, new):
 
 def test_two_are_chosen(reader):
     answered(reader.page, "pytorch", "keras")
-    reader.page.get_by_label("From").select_option("flax")
-    reader.page.get_by_label("To", exact=True).select_option("mxnet")
+    reader.page.locator("[name=from]").select_option("flax")
+    reader.page.locator("[name=to]").select_option("mxnet")
     answered(reader.page, "flax", "mxnet")
     assert not reader.violations()
 
 
 def test_the_keyboard_is_enough(reader):
-    reader.page.get_by_label("From").focus()
+    reader.page.locator("[name=from]").focus()
     reader.page.keyboard.type("onnx")
     answered(reader.page, "onnx", "keras")
     reader.page.keyboard.press("Tab")
@@ -64,13 +64,13 @@ def test_an_address_names_both(reader):
 
 
 def test_of_the_same_nothing_differs(reader):
-    reader.page.get_by_label("To", exact=True).select_option("pytorch")
+    reader.page.locator("[name=to]").select_option("pytorch")
     reader.page.get_by_text("No convention differs").wait_for()
 
 
 def test_an_answer_fits_a_narrow_screen(reader):
     reader.page.set_viewport_size(NARROW)
-    reader.page.get_by_label("To", exact=True).select_option("chainer")
+    reader.page.locator("[name=to]").select_option("chainer")
     answered(reader.page, "pytorch", "chainer")
     reader.page.get_by_text("Python that converts").click()
     assert reader.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]

@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from conftest import NARROW, PAGES, ROOT, SITE, WIDE
+from conftest import NARROW, PAGES, PAPER, ROOT, SITE, WIDE
 
 PAGE = "results/index.html"
 HEADS = 17  # columns: the subject, the verdict, the areas, the grade
@@ -200,7 +200,7 @@ def test_without_javascript_it_is_a_table(reader_of):
 
 def test_paper_has_the_tables_whole_and_nothing_for_hands(page):
     page.emulate_media(media="print")
-    page.set_viewport_size({"width": 794, "height": 1123})  # A4, at 96 dots an inch
+    page.set_viewport_size(PAPER)
     try:
         for control in ("#matrix-filter", "#compare", "#matrix button", "header", ".md-sidebar"):
             assert not page.locator(control).first.is_visible(), control
