@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "docs"))
-from check_site import Fetches, faults
+from check_site import Fetches, addresses, faults
 from compare import losses
 
 THERE = "https://bn1d.example/"
@@ -52,6 +52,33 @@ def test_a_heavy_page_is_a_fault(tmp_path):
     (tmp_path / "a.png").write_bytes(bytes(500_000))
     [fault] = faults(tmp_path)
     assert fault.startswith("index.html loads 500,0")
+
+
+def placed(folder, told, shared, listed):
+    """A site of one page below its home, whose head and sitemap say this."""
+    (folder / "wire").mkdir()
+    link = f'<link rel="canonical" href="{told}">' if told else ""
+    graph = f'<meta property="og:url" content="{shared}">' if shared else ""
+    (folder / "wire" / "index.html").write_text(f"{link}{graph}</head>", "utf-8")
+    places = f"<loc>{listed}</loc>" if listed else ""
+    (folder / "sitemap.xml").write_text(f"<urlset>{places}</urlset>", "utf-8")
+    return list(addresses(folder))
+
+
+@pytest.mark.parametrize(
+    ("told", "shared", "listed", "wrong"),
+    [
+        (None, None, None, 0),
+        (f"{THERE}wire/", f"{THERE}wire/", f"{THERE}wire/", 0),
+        (f"{THERE}wire/", None, f"{THERE}wire/", 1),
+        (f"{THERE}wire/", f"{THERE}other/", f"{THERE}wire/", 2),
+        (THERE, THERE, THERE, 1),
+        (f"{THERE}wire/", f"{THERE}wire/", None, 1),
+        (None, None, f"{THERE}wire/", 1),
+    ],
+)
+def test_an_address_is_the_same_wherever_it_is_said(tmp_path, told, shared, listed, wrong):
+    assert len(placed(tmp_path, told, shared, listed)) == wrong
 
 
 HEAD = '<link rel="canonical" href="x"></head>'
