@@ -47,6 +47,7 @@ def test_a_heavy_page_is_a_fault(tmp_path):
     for page in ("index.html", "results/index.html"):
         (tmp_path / page).parent.mkdir(exist_ok=True)
         (tmp_path / page).write_text("<p>Nothing.</p>", "utf-8")
+    (tmp_path / "sitemap.xml").write_text("<urlset></urlset>", "utf-8")
     assert not list(faults(tmp_path))
     (tmp_path / "index.html").write_text('<img src="a.png">', "utf-8")
     (tmp_path / "a.png").write_bytes(bytes(500_000))
