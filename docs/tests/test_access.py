@@ -79,6 +79,27 @@ def test_axe_finds_nothing_where_there_is_no_result(reader_of, scheme, last):
     page.set_viewport_size(WIDE)
 
 
+# What a page becomes in a reader's hands
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_search(reader_of, scheme):
+    reader = reader_of(viewport=WIDE, color_scheme=scheme)
+    page = reader.open(KINDS["learn"])
+    page.keyboard.press("/")
+    page.keyboard.type("momentum")
+    page.locator(".md-search-result__link").first.wait_for()
+    assert not reader.violations()
+
+
+def test_axe_finds_nothing_in_the_navigation_of_a_narrow_page(reader_of):
+    reader = reader_of(viewport=NARROW)
+    page = reader.open(KINDS["learn"])
+    page.locator("header label[for=__drawer]").click()
+    page.get_by_role("link", name="Published results").wait_for()
+    assert not reader.violations()
+
+
 # By the keyboard
 
 

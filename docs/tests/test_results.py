@@ -266,6 +266,15 @@ def test_a_file_is_compared_and_goes_nowhere(page, asked):
     assert published == [("GET", "published.json", None)]
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_comparison(reader_of, scheme):
+    reader = reader_of(viewport=WIDE, color_scheme=scheme)
+    answer = given(reader.open(PAGE), FILE.read_bytes())
+    answer.get_by_role("combobox").select_option(index=30)
+    answer.locator("table.differences").wait_for()
+    assert not reader.violations()
+
+
 def test_a_file_is_dropped(page, asked):
     page.evaluate(
         """(text) => {
