@@ -125,6 +125,18 @@ def docs(session: nox.Session) -> None:
     site(session, *session.posargs)
 
 
+@nox.session(name="docs-zensical")
+def docs_zensical(session: nox.Session) -> None:
+    """Build the site with Zensical too, into build/zensical/, and compare; it lacks no page."""
+    install(session, "docs")
+    session.install("-c", "constraints.txt", "zensical==0.0.73")
+    from_npm(session)
+    site(session)
+    env = {"BN1D_SITE_DIR": "build/zensical"}
+    session.run("zensical", "build", "--clean", "--strict", env=env)
+    session.run("python", "docs/compare.py", "site", "build/zensical")
+
+
 @nox.session(name="site-tests")
 def site_tests(session: nox.Session) -> None:
     """Build the site and try it in Chromium; arguments go to pytest."""

@@ -204,7 +204,14 @@ The page of each has the differences from PyTorch and back, with the code that c
 def _page(side: Side) -> str:
     said = web(side.source) if side.source else "the dialect that it declares to the kit"
     there, back = guide(PYTORCH, side), guide(side, PYTORCH)
-    return f"# PyTorch and {literal(side.name)}\n\nBy {said}.\n\n{there}\n\n{back}\n"
+    return f"""# PyTorch and {literal(side.name)}
+
+What differs by convention, and the code that converts a layer either way, by {said}.
+
+{there}
+
+{back}
+"""
 
 
 def guide(old: Side, new: Side) -> str:

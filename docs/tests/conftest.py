@@ -20,6 +20,56 @@ SITE = ROOT / "site"
 PICTURES = ROOT / "build" / "screenshots"
 PAGES = sorted(path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html"))
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 800}
+PAPER = {"width": 794, "height": 1123}  # A4, at 96 dots an inch
+#: One page of each kind.
+KINDS = {
+    "home": "index.html",
+    "missing": "404.html",
+    "learn": "learn/parameters/index.html",
+    "figures": "learn/running-statistics/index.html",
+    "formulas": "learn/gradients/index.html",
+    "try": "playground/index.html",
+    "judge": "judge/index.html",
+    "kernels": "judge/kernels/index.html",
+    "maintainers": "judge/maintainers/index.html",
+    "teachers": "judge/teachers/index.html",
+    "cuda": "judge/cuda/index.html",
+    "wire": "wire/index.html",
+    "vectors": "vectors/index.html",
+    "scale": "scale/index.html",
+    "files": "exit-codes-and-files/index.html",
+    "results": "results/index.html",
+    "diverges": "results/torch-1.0/index.html",
+    "conforms": "results/torch.nn.BatchNorm1d/index.html",
+    "expected": "results/torch-script/index.html",
+    "accuracy": "results/accuracy/index.html",
+    "ages": "results/ages/index.html",
+    "finds": "bugs/found-by-the-kit/index.html",
+    "porting": "porting/index.html",
+    "guide": "porting/paddle/index.html",
+    "spec": "spec/stats/index.html",
+    "requirements": "spec/index.html",
+    "dialects": "dialects/index.html",
+    "bugs": "bugs/index.html",
+    "not-tested": "bugs/not-tested/index.html",
+    "catches": "kills/index.html",
+    "gaps": "kills/gaps/index.html",
+    "kills": "kills/grad/index.html",
+    "mutants": "mutants/index.html",
+    "generated": "mutants/generated/index.html",
+    "others": "other-checks/index.html",
+    "bounds": "bounds/index.html",
+    "design": "design/index.html",
+    "glossary": "glossary/index.html",
+    "changes": "changelog/index.html",
+    "reference": "reference/oracle/index.html",
+    "modules": "reference/index.html",
+}
+AXE = (ROOT / ".nox/npm/node_modules/axe-core/axe.min.js").read_text("utf-8")
+#: Colours that are on their way to others are no page's.
+AT_REST = "document.getAnimations().every(({playState}) => playState !== 'running')"
+#: Rules that a page breaks for a good reason, which stands here.
+EXCUSED = {}
 
 
 def pytest_sessionstart(session):
@@ -101,6 +151,19 @@ class Reader:
         self.wrong.clear()
         self.page.goto(path, wait_until="load")
         return self.page
+
+    def violations(self, only=(), without=()):
+        """What axe finds on the page as it is: for each rule, some of the places."""
+        self.page.wait_for_function(AT_REST)
+        self.page.evaluate(AXE)
+        rules = {rule: {"enabled": False} for rule in (*EXCUSED, *without)}
+        chosen = {"runOnly": only} if only else {}
+        options = {"resultTypes": ["violations"], "rules": rules, **chosen}
+        found = self.page.evaluate("(options) => axe.run(document, options)", options)
+        return {
+            rule["id"]: [(node["target"], node["failureSummary"]) for node in rule["nodes"][:3]]
+            for rule in found["violations"]
+        }
 
     def picture(self, name):
         PICTURES.mkdir(parents=True, exist_ok=True)

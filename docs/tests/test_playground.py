@@ -78,6 +78,16 @@ def test_what_happened_is_said_to_whoever_does_not_see_it(reader):
     )
 
 
+def test_axe_finds_nothing_in_what_was_computed(reader):
+    reader.page.get_by_label("Example").select_option(index=0)
+    for step in ("new", "train", "backward", "eval"):
+        shown(reader, step)
+    assert not reader.violations()
+    reader.page.emulate_media(color_scheme="dark")
+    assert not reader.violations()
+    reader.page.emulate_media(color_scheme="light")
+
+
 def test_the_keyboard_is_enough(reader):
     reader.page.get_by_label("Example").focus()
     seen = []

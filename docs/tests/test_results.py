@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 import pytest
-from conftest import NARROW, PAGES, ROOT, SITE, WIDE
+from conftest import NARROW, PAGES, PAPER, ROOT, SITE, WIDE
 
 PAGE = "results/index.html"
 HEADS = 17  # columns: the subject, the verdict, the areas, the grade
@@ -200,7 +200,7 @@ def test_without_javascript_it_is_a_table(reader_of):
 
 def test_paper_has_the_tables_whole_and_nothing_for_hands(page):
     page.emulate_media(media="print")
-    page.set_viewport_size({"width": 794, "height": 1123})  # A4, at 96 dots an inch
+    page.set_viewport_size(PAPER)
     try:
         for control in ("#matrix-filter", "#compare", "#matrix button", "header", ".md-sidebar"):
             assert not page.locator(control).first.is_visible(), control
@@ -264,6 +264,15 @@ def test_a_file_is_compared_and_goes_nowhere(page, asked):
         assert f"{href.lstrip('/')}index.html" in PAGES
     published = [(r.method, r.url.rpartition("/")[2], r.post_data) for r in asked]
     assert published == [("GET", "published.json", None)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_a_comparison(reader_of, scheme):
+    reader = reader_of(viewport=WIDE, color_scheme=scheme)
+    answer = given(reader.open(PAGE), FILE.read_bytes())
+    answer.get_by_role("combobox").select_option(index=30)
+    answer.locator("table.differences").wait_for()
+    assert not reader.violations()
 
 
 def test_a_file_is_dropped(page, asked):

@@ -104,8 +104,13 @@ def _area_page(area: Area, kills: Kills) -> str:
     head = ["Mutant", "Fails", "First diagnosis"]
     shown = table(head, rows) if rows else "None was written for this area yet."
     owed = ["Requirement", "Mutants that fail it", "Fail it alone, or why none does"]
+    about = (
+        "The wrong implementations that were written for this area and the requirements that\n"
+        "fail on each; then each requirement and the mutants that it kills."
+    )
     parts = [
         f"# {area.title}: mutants",
+        about,
         f"## Mutants\n\n{_wrapped(shown)}",
         f"## Requirements\n\n{_wrapped(table(owed, _requirement_rows(area, kills)))}",
     ]
