@@ -36,7 +36,7 @@ class ChannelsBeyondAMillion(Sometimes):
 
 @gap(
     why="A tensor of 2^31 elements takes 8 GiB, and its output as much; no profile asks for it.",
-    would="A profile for machines with the memory, whose input is one channel repeated.",
+    would="`--huge`, on a machine that has the memory.",
     seen="ROCm/rocm-libraries PR 10259",
 )
 class IndicesOf32Bits(Sometimes):
