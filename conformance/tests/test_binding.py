@@ -41,6 +41,7 @@ def items(tmp_path_factory):
     words = ["--pyargs", "bn1d_conformance.checks", "-c", str(FOLDER / "pytest.ini"), "--co"]
     words += ["--rootdir", str(FOLDER), "--strict-markers", "-p", "no:terminal"]
     words += ["--bn1d-subject", f"{folder / 'nothing.py'}:subject", "--bn1d-profile", "deep"]
+    words += ["--bn1d-huge", "1"]
     plugin = Collected()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PYTEST_ADDOPTS", raising=False)
@@ -73,7 +74,11 @@ def test_an_item_names_a_requirement_once(items):
         assert len(set(named(item))) == len(named(item)), item.nodeid
 
 
-ACROSS = {"test_programs", "test_reuse"}  # files of no area: one way of asking, of many areas
+ACROSS = {
+    "test_huge",
+    "test_programs",
+    "test_reuse",
+}  # files of no area: one way of asking, of many areas
 
 
 def area_of(path):
