@@ -69,14 +69,15 @@ def surroundings(name: str, folder: Path) -> dict[str, str]:
 def best(profiles: list[str], repeats: int) -> dict[str, Row]:
     """The best of the repeats of each command, and its memory in MiB, by its row's name."""
     found: dict[str, Row] = {}
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         for _ in range(repeats):
             for name, command in commands(profiles).items():
-                row = measure(name, command, Path(folder))
+                row = measure(name, command, folder)
                 if name not in found or row["processor"] < found[name]["processor"]:
                     found[name] = row
         for name, command in commands(profiles).items():
-            found[name]["memory"] = peak(command, folder) / 2**20
+            found[name]["memory"] = peak(command, folder, surroundings(name, folder)) / 2**20
     return found
 
 

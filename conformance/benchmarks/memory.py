@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class Memory(threading.Thread):
@@ -34,10 +34,10 @@ class Memory(threading.Thread):
             time.sleep(self.pause)
 
 
-def peak(command: Sequence[str], cwd: str) -> int:
+def peak(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> int:
     """Run a command and return the most bytes that it took."""
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=cwd, **quiet)  # noqa: S603 - ours
+    process = subprocess.Popen(command, cwd=cwd, env=env, **quiet)  # noqa: S603 - ours
     memory = Memory(process.pid, pause=0.05)
     memory.start()
     process.wait()
