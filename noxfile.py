@@ -187,7 +187,7 @@ def build(session: nox.Session) -> None:
 
 def built_here(folder: str, names: list[str]) -> set[str]:
     """What of a folder is no source."""
-    built = {".git", ".nox", "dist", "site"} if Path(folder) == ROOT else set()
+    built = {".git", ".nox", "build", "dist", "site"} if Path(folder) == ROOT else set()
     return {n for n in names if n in {"__pycache__", *built} or n.endswith("_cache")}
 
 

@@ -2,8 +2,8 @@
 
 No page makes a reader's browser ask a third party for a script, a style, a font or a picture;
 pages and sitemap agree on their addresses; and the first load of the pages that are opened first
-stays small.  What a browser really fetches is
-counted by `docs/tests/test_load.py`; here, without one, it is what the tags name.
+stays small.  What a browser really fetches is counted by `docs/tests/test_load.py`; here, without
+one, it is what the tags name.
 """
 
 from __future__ import annotations

@@ -178,6 +178,14 @@ def judge(bn1d, tmp_path_factory):
     return call
 
 
+@pytest.fixture
+def result():
+    """A results file of two areas with one failure."""
+    from site_pages import two_areas  # noqa: PLC0415 - it imports what makes pages
+
+    return two_areas()
+
+
 @pytest.fixture(scope="session")
 def python():
     """Run a few lines in a Python of their own."""

@@ -17,7 +17,6 @@ from site_pages import (
     MUTANT,
     ROOT,
     Structure,
-    two_areas,
 )
 from typer.testing import CliRunner
 
@@ -31,12 +30,6 @@ from bn1d_conformance.site import (
     subject_page,
 )
 from bn1d_reference import spec
-
-
-@pytest.fixture
-def result():
-    return two_areas()
-
 
 # The spec
 

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from site_pages import BACKENDS, MUTANT, Structure, matrix_of, two_areas
+from site_pages import BACKENDS, MUTANT, Structure, matrix_of
 
 from bn1d_conformance import site
 from bn1d_conformance.site import (
@@ -19,12 +19,6 @@ from bn1d_conformance.site import (
     subject_page,
 )
 from bn1d_reference import spec
-
-
-@pytest.fixture
-def result():
-    return two_areas()
-
 
 # Strings are data
 

@@ -5,7 +5,7 @@ import re
 import shlex
 
 import pytest
-from site_pages import BACKENDS, JUDGED, PUBLISHED, QUICK, ROOT, SAID, Structure, two_areas
+from site_pages import BACKENDS, JUDGED, PUBLISHED, QUICK, ROOT, SAID, Structure
 
 from bn1d_conformance import site
 from bn1d_conformance.site import (
@@ -13,12 +13,6 @@ from bn1d_conformance.site import (
     subject_page,
 )
 from bn1d_reference import SPEC_VERSION, spec
-
-
-@pytest.fixture
-def result():
-    return two_areas()
-
 
 # The results
 

@@ -77,9 +77,7 @@ def pytest_sessionstart(session):
         pytest.exit(f"There is no site in {SITE}: nox -s site-tests builds it first.", 2)
     if "BN1D_CHROMIUM" not in os.environ:
         pytest.exit("BN1D_CHROMIUM must name a Chromium: nox -s site-tests looks for one.", 2)
-    if not hasattr(
-        session.config, "workerinput"
-    ):  # of pytest-xdist, of whose processes one begins
+    if not hasattr(session.config, "workerinput"):  # once: in what starts pytest-xdist's workers
         shutil.rmtree(PICTURES, ignore_errors=True)
 
 

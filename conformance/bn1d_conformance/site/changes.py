@@ -1,7 +1,7 @@
 """The changelog on the site: a page, and a feed in Atom (RFC 4287).
 
-The site has no address that it knows of, so that what the feed names is told from everything else
-by a UUID of its own, and links are relative to the feed.
+The site need not know where it will stand: what the feed names is told from everything else by a
+UUID of its own, and links are relative to the feed.
 """
 
 from __future__ import annotations
