@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
     from bn1d_conformance.expected import Expected
     from bn1d_conformance.numbers import F64, I64
+    from bn1d_conformance.subject import Config, State
+
+
+def repeated(small: Case, order: I64) -> tuple[Config, State]:
+    """Configuration and state of a layer whose channel c is channel order[c] of a case's."""
+    values = {r: a[order] for r in ROLES if (a := getattr(small.state, r)) is not None}
+    config = replace(small.config, num_features=len(order))
+    return config, replace(small.state, **values)
 
 
 class Arranged:
@@ -34,20 +42,19 @@ class Arranged:
 
     def __init__(self, small: Case, want: Expected, size: Sequence[int]) -> None:
         """Put the channels of `small` where `size` has them."""
-        C = small.config.num_features
         self.want, self.size = want, tuple(size)
-        self.order: I64 = np.arange(size[1]) % C
+        self.order: I64 = np.arange(size[1]) % small.config.num_features
         x, dy = (
             from_columns(columns(a)[self.order], size).astype(a.dtype) for a in (small.x, small.dy)
         )
-        values = {r: a[self.order] for r in ROLES if (a := getattr(small.state, r)) is not None}
+        config, state = repeated(small, self.order)
         self.case = replace(
             small,
             id=f"{small.id}/{'x'.join(map(str, size))}",
             x=x,
             dy=dy,
-            config=replace(small.config, num_features=size[1]),
-            state=replace(small.state, **values),
+            config=config,
+            state=state,
         )
 
     def __getattr__(self, quantity: str) -> Answer:

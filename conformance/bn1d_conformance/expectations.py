@@ -30,7 +30,7 @@ else:
     import tomli as tomllib
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Mapping, Sequence
     from pathlib import Path
 
     #: By requirement and case: whether it held, every time.
@@ -108,10 +108,17 @@ class Applied:
 
     @classmethod
     def of(
-        cls, entries: Sequence[Expectation], known: Mapping[str, str], seen: Seen, *, whole: bool
+        cls,
+        entries: Sequence[Expectation],
+        known: Mapping[str, str],
+        seen: Seen,
+        asked: Container[str],
+        *,
+        whole: bool,
     ) -> Applied:
-        """Take the entries whose conditions hold of these facts."""
-        return cls(tuple(e for e in entries if e.holds(known)), seen, whole)
+        """Take the entries whose conditions hold of these facts, about what is asked."""
+        about = [e for e in entries if not e.requirement or e.requirement in asked]
+        return cls(tuple(e for e in about if e.holds(known)), seen, whole)
 
     def outcome(self, entry: Expectation) -> str:
         """What became of an entry."""

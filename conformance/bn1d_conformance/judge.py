@@ -70,17 +70,17 @@ def examine(
     Returns:
         The answer that decides, and what is wrong under it.
     """
-    result, declared = compare(requirement, case, got, answer), answer.declared
+    failure, declared = compare(requirement, case, got, answer), answer.declared
     if declared:
         under = compare(requirement, case, got, declared)
-        if isinstance(result, Failure):
-            answer, result = declared, under
-            if not isinstance(under, Failure):
+        if failure:
+            answer, failure = declared, under
+            if not under:
                 notes.deviates[requirement].add(declared.convention)
-        elif isinstance(under, Failure):
+        elif under:
             says = f"PyTorch's convention is followed here, and {declared.convention} elsewhere"
             notes.strays[requirement].append(replace(under, cause="two conventions", says=says))
-    return answer, result if isinstance(result, Failure) else None
+    return answer, failure
 
 
 def accepted(got: F64, answer: Answer) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -158,15 +158,15 @@ def unusable(got: Array | None, shape: tuple[int, ...], what: str) -> str:
     return ""
 
 
-def compare(requirement: str, case: Case, got: Array | None, answer: Answer) -> Failure | Accuracy:
-    """Judge one output of one case."""
+def compare(requirement: str, case: Case, got: Array | None, answer: Answer) -> Failure | None:
+    """Judge one output of one case; None where it is accepted."""
     shape = answer.exact.shape
     if why := unusable(got, shape, answer.quantity):
         return Failure(requirement, case.id, f"{why}.", f"unusable {answer.quantity}", why)
     assert got is not None  # noqa: S101 - unusable() has said so; this tells mypy
     values = _values(got, answer.format)
     if (good := accepted(values, answer)).all():
-        return measure(values, answer)
+        return None
     return _failure(requirement, case, values, answer, ~good)
 
 

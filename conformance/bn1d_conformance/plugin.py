@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import faulthandler
 import functools
+import gc
 import json
 import os
 import secrets
 import signal
 import time
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,7 +25,7 @@ from bn1d_conformance import parts
 from bn1d_conformance.records import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from bn1d_conformance.keep import Store
     from bn1d_conformance.trial import Memory, Trial
@@ -212,7 +214,7 @@ def _load(config: pytest.Config) -> Memory | None:
         patience = max(IMPORT_TIMEOUT, float(config.getini("faulthandler_timeout")))
         faulthandler.dump_traceback_later(patience, exit=True, file=2)
     try:
-        with clock.of("import"):
+        with clock.of("import"), _made_for_good():
             subject = targets.load(_request(config))
         declared = {**subject.dialect, **_pairs(config.getoption("--bn1d-dialect"))}
         dialect.check(declared)
@@ -246,8 +248,24 @@ def _load(config: pytest.Config) -> Memory | None:
         _worker(config),
         store=_store(option("--bn1d-profile")),
         dialect=dialect.differing(declared),
-        rules=_rules(option("--bn1d-spec")),
+        rules=_rules(option("--bn1d-spec"), option("--bn1d-profile")),
     )
+
+
+@contextmanager
+def _made_for_good() -> Iterator[None]:
+    """Look through nothing that an import makes for garbage, now or later: it stays.
+
+    PyTorch's import leaves some 300,000 objects, which every full collection would go through.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # of xdist
@@ -257,12 +275,13 @@ def pytest_testnodedown(node: Any) -> None:
         pytest.exit(why, pytest.ExitCode.USAGE_ERROR)
 
 
-def _rules(version: str | None) -> dict[str, Requirement]:
+def _rules(version: str | None, profile: str) -> Mapping[str, Requirement]:
     """What is asked for."""
+    from bn1d_conformance import asked  # noqa: PLC0415
     from bn1d_reference import spec  # noqa: PLC0415
 
     try:
-        return spec.at(version or spec.CURRENT)
+        return asked.requirements(version or spec.CURRENT, profile)
     except spec.SpecError as error:
         raise pytest.UsageError(f"--bn1d-spec: {error}.") from None
 

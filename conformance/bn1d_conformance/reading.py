@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bn1d_conformance import bounded, dialect, results
+from bn1d_conformance import asked, bounded, dialect, results
 from bn1d_conformance.bounded import printable, short
 from bn1d_conformance.results import FAILING, HELD, VERDICTS
 from bn1d_conformance.suite import suite_hash
@@ -165,7 +165,8 @@ def contradictions(result: Result) -> Iterator[str]:
 def _rules(result: Result) -> Mapping[str, spec.Requirement]:
     """The requirements that a file was asked for, as far as they are known here."""
     try:
-        return spec.at(result["options"].get("spec", spec.CURRENT))
+        options = result["options"]
+        return asked.requirements(options.get("spec", spec.CURRENT), options["profile"])
     except spec.SpecError:  # of a later version
         return spec.requirements()
 

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from bn1d_conformance import dialect
+from bn1d_conformance import asked, dialect
 from bn1d_conformance.bounded import printable
 from bn1d_conformance.expectations import NO_MATCH, PASSES
 from bn1d_conformance.results import FAILING
@@ -201,6 +201,9 @@ def _counts(console: Console, result: Result) -> None:
         + (f"; accuracy grade: {grade}" if grade and not diverges else "")
         + "."
     )
+    left = asked.COMPILER - result["requirements"].keys()
+    if left and result["options"]["profile"] == "quick":
+        console.print(f"--profile full asks about {len(left)} more.", style="dim")
 
 
 def _expectations(console: Console, result: Result) -> None:

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from importlib import metadata, resources
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import __version__, files
+from bn1d_conformance import __version__, asked, files
 from bn1d_conformance.diagnosis import diagnose
 from bn1d_conformance.expectations import Applied
 from bn1d_conformance.suite import suite_hash
@@ -190,7 +190,8 @@ def build(
         seconds: wall time of the whole run.
     """
     version = options.get("spec", spec.CURRENT)
-    rows = {i: _row(tally, i, expected) for i in spec.at(version)}
+    rules = asked.requirements(version, options["profile"])
+    rows = {i: _row(tally, i, expected) for i in rules}
     failing = {
         i: _unexpected(tally, i, expected) for i, row in rows.items() if row["verdict"] in FAILING
     }

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
-from bn1d_conformance import device, expectations, merge, offer, results, signals
+from bn1d_conformance import asked, device, expectations, merge, offer, results, signals
 from bn1d_conformance.partial import Place
 from bn1d_conformance.plugin import STOPPED, unwritable
 from bn1d_conformance.records import events
@@ -39,8 +39,9 @@ HANDS_OFF = (
     "PYTEST_XDIST_WORKER_COUNT",
 )
 #: pytest's own plugins of which no verdict has anything, and which cost as much as the oracle:
-#: they catch what is logged in three phases of every item, and collect garbage five times.
-UNUSED = ("logging", "unraisableexception", "threadexception")
+#: in three phases of every item they catch what is logged, printed and warned of, which goes to a
+#: file here, and collect garbage five times.
+UNUSED = ("logging", "capture", "warnings", "unraisableexception", "threadexception")
 AGAIN = "rerun"  # an outcome of pytest's reports: this one says nothing
 HUGE = 2**31  # values of a batch that --huge asks for, at least
 GRACE = 2.0  # seconds in which a process that hung up has ended
@@ -263,7 +264,8 @@ def run(
     journal = place.journal()
     tally = results.Tally(journal.events())
     _refuse(options, tally, parent)
-    stopped = options.fail_fast and tally.diverges(spec.at(options.spec))
+    rules = asked.requirements(options.spec, options.profile)
+    stopped = options.fail_fast and tally.diverges(rules)
     place.complete = _went_through(status) and (stopped or _all_ended(parent, journal))
     whole = place.complete and not options.shard
     applied = _apply(options, expected, tally, complete=whole, update=update)
@@ -295,14 +297,15 @@ def _apply(
     update: bool,
 ) -> expectations.Applied:
     """Compare what was expected with what was seen; with `update`, make it the same before."""
+    rules = asked.requirements(options.spec, options.profile)
     whole = complete and not options.select and not options.fail_fast
     known = expectations.facts(asdict(options), tally.subject["version"])
-    applied = expectations.Applied.of(expected, known, tally.seen, whole=whole)
+    applied = expectations.Applied.of(expected, known, tally.seen, rules, whole=whole)
     if not update:
         return applied
     entries = expectations.refreshed(expected, applied)
     expectations.write(entries, Path(options.expect))
-    return expectations.Applied.of(entries, known, tally.seen, whole=whole)
+    return expectations.Applied.of(entries, known, tally.seen, rules, whole=whole)
 
 
 def _went_through(status: int) -> bool:
@@ -321,7 +324,10 @@ def _refuse(options: Options, tally: results.Tally, parent: Parent) -> None:
     if tally.refused:
         raise TargetError(tally.refused["sentence"], tally.refused["hint"])
     if options.select and parent.items == [] and not tally.begun:
-        raise TargetError(f"-k {options.select!r} selects no check.", "bn1d list shows the ids.")
+        more = ", and --profile full asks about all of them" * (options.profile == "quick")
+        raise TargetError(
+            f"-k {options.select!r} selects no check.", f"bn1d list shows the ids{more}."
+        )
     if not tally.subject:
         logs = sorted(parent.folder.glob("gw*.log"))
         _, how = _cause_of_death(logs[-1]) if logs else ("", "ended the process")
@@ -361,7 +367,7 @@ def call_pytest(arguments: list[str], own: object) -> int:
     checks = Path(__file__).parent / "checks"
     always = [
         "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
-        "--rootdir", str(checks), "-p", "bn1d_conformance.plugin", "-p", "no:terminal", "-s",
+        "--rootdir", str(checks), "-p", "bn1d_conformance.plugin", "-p", "no:terminal",
         *(word for name in UNUSED for word in ("-p", f"no:{name}")),
     ]  # fmt: skip
     kept = {k: os.environ.pop(k, None) for k in HANDS_OFF}

@@ -147,6 +147,51 @@ def folder(tmp_path_factory):
     return path
 
 
+ASKS_FOR = """
+    import sys
+    import pytest
+
+    class Look:
+        asked = set()
+
+        def find_spec(self, name, path=None, target=None):
+            if name == {name!r}:
+                marks = self.item.iter_markers("requirement")
+                self.asked |= {{ident for mark in marks for ident in mark.args}}
+                raise ModuleNotFoundError(name)
+
+        def pytest_collection_finish(self):
+            sys.meta_path.insert(0, self)  # before pytest's own, which rewrites plugins
+
+        def pytest_runtest_setup(self, item):
+            self.item = item
+
+        def pytest_sessionfinish(self):
+            print("asked for by:", *self.asked)
+
+    words = "--pyargs bn1d_conformance.checks -p no:terminal -p no:hypothesispytest".split()
+    words += ["--bn1d-subject", {target!r}, "--bn1d-profile", {profile!r}, "-k", {select!r}]
+    pytest.main(words, plugins=[Look()])
+"""
+
+
+@pytest.fixture(scope="session")
+def imported_by(folder):
+    """The requirements of the items that ask for a module, which none of them gets."""
+
+    def call(name, target, profile, select):
+        code = dedent(ASKS_FOR).format(name=name, target=target, profile=profile, select=select)
+        words = [sys.executable, "-c", code]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        ran = subprocess.run(
+            words, cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+        (line,) = (s for s in ran.stdout.splitlines() if s.startswith("asked for by:"))
+        return set(line.partition(":")[2].split())
+
+    return call
+
+
 @pytest.fixture(scope="session")
 def bn1d(folder):
     """Run the command in the subjects' folder."""

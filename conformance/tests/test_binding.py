@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bn1d_conformance.checks
-from bn1d_conformance import binding
+from bn1d_conformance import asked, binding
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_reference import spec
 
@@ -144,6 +144,7 @@ def test_checks_take_the_trial_alone_from_the_kit(items):
         assert set(item.fixturenames) - values <= {"trial", "request", "pytestconfig"}, item.nodeid
 
 
-def test_a_profile_above_quick_is_asked_for_by_its_name(items):
-    marks = {mark.args for item in items for mark in item.iter_markers("profile")}
-    assert marks <= {("quick",), ("full",), ("deep",)}
+def test_what_quick_leaves_to_full_is_judged_apart(items):
+    assert set(spec.requirements()) >= asked.COMPILER
+    for item in items:
+        assert asked.COMPILER.isdisjoint(named(item)) or asked.COMPILER.issuperset(named(item))

@@ -280,7 +280,7 @@ def test_an_update_drops_what_is_out_of_date_and_adds_what_fails():
     passes, unheard = Expectation("STATS-2", reason="r"), Expectation(case="z", reason="r")
     elsewhere = Expectation("STATS-2", reason="r", when={"device": ("cpu",)})
     entries = [met, passes, unheard, elsewhere]
-    active = Applied.of(entries, FACTS, seen, whole=True)
+    active = Applied.of(entries, FACTS, seen, spec.requirements(), whole=True)
     assert active.entries == (met, passes, unheard)
     assert expectations.refreshed(entries, active) == [
         met,
@@ -288,7 +288,7 @@ def test_an_update_drops_what_is_out_of_date_and_adds_what_fails():
         Expectation("STATS-1", reason=expectations.TODO),
         Expectation("EVAL-1", reason=expectations.TODO),
     ]
-    part = Applied.of(entries, FACTS, seen, whole=False)
+    part = Applied.of(entries, FACTS, seen, spec.requirements(), whole=False)
     assert expectations.refreshed(entries, part)[:4] == entries
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bn1d_conformance
-from bn1d_conformance import program, results
+from bn1d_conformance import asked, program, results
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.run import Options
 from bn1d_conformance.subject import CAPABILITIES
@@ -70,15 +70,15 @@ def test_a_result_is_true_to_the_schema(which, request, schema):
 def test_counts_add_up_to_the_total(which, request):
     result = request.getfixturevalue(which)
     counts = dict(result["counts"])
-    assert counts.pop("total") == sum(counts.values()) == len(spec.requirements())
+    assert counts.pop("total") == sum(counts.values()) == len(result["requirements"])
     verdicts = [row["verdict"].replace("-", "_") for row in result["requirements"].values()]
     assert {name: verdicts.count(name) for name in counts} == counts
 
 
 @pytest.mark.parametrize("which", ["right", "wrong"])
-def test_requirements_are_those_of_the_spec_in_its_order(which, request):
+def test_requirements_are_those_that_quick_asks_about_in_the_order_of_the_spec(which, request):
     rows = request.getfixturevalue(which)["requirements"]
-    assert list(rows) == list(spec.requirements())
+    assert list(rows) == [i for i in spec.requirements() if i not in asked.COMPILER]
     for ident, row in rows.items():
         assert row["level"] == spec.requirements()[ident].level
         assert row["failed"] <= row["cases"]

@@ -95,4 +95,4 @@ def test_a_version_that_is_none_is_wrong_use(version):
 
 def test_pytests_door_refuses_it_too():
     with pytest.raises(pytest.UsageError, match=r"there is no spec '9\.9'"):
-        plugin._rules("9.9")
+        plugin._rules("9.9", "full")

@@ -13,6 +13,7 @@ import pytest
 
 from bn1d_conformance import results
 from bn1d_conformance.adapters import wire
+from bn1d_conformance.run import Options
 from bn1d_conformance.subject import Config, Request, State, SubjectError, TargetError
 from bn1d_conformance.wire import session
 from bn1d_conformance.wire.process import Process
@@ -78,9 +79,10 @@ def here(monkeypatch):
     def call(worker, *ids):
         monkeypatch.setattr(Request, "timeout", 3.0)
         file = CHECKS / f"test_{ids[0].partition('-')[0].lower()}.py"
-        asked = ("--bn1d-worker", worker, "-k", " or ".join(ids))
-        tally = tallied(str(file), "--bn1d-profile", "quick", *asked)
-        return results.build(tally, {"target": worker}, complete=True)
+        words = ("--bn1d-worker", worker, "-k", " or ".join(ids))
+        tally = tallied(str(file), "--bn1d-profile", "quick", *words)
+        asked = vars(Options(worker, profile="quick", worker=True))
+        return results.build(tally, asked, complete=True)
 
     return call
 

@@ -9,11 +9,21 @@ from bn1d_conformance.checks.common import judge_gradients, judge_state, same
 from bn1d_conformance.numbers import ulp
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bn1d_conformance.answer import Answer
     from bn1d_conformance.cases import Case
     from bn1d_conformance.guard import Guard
     from bn1d_conformance.subject import Array, State
     from bn1d_conformance.trial import Trial
+
+#: The optimizers of a profile. Making one of torch.optim's imports PyTorch's compiler, which takes
+#: longer than all that `quick` would ask of it.
+OPTIMIZERS = {
+    "quick": ("by hand",),
+    "full": ("SGD", "AdamW"),
+    "deep": ("SGD", "AdamW"),
+}
 
 
 def tensor(trial: Trial, layer: Guard, values: Array) -> Any:
@@ -52,6 +62,29 @@ def path_of(layer: Guard, role: str) -> str:
     named = (*layer.module.named_parameters(), *layer.module.named_buffers())
     paths: dict[int, str] = {id(value): path for path, value in named}
     return paths.get(id(own(layer, role)), name_of(layer, role))
+
+
+class ByHand:
+    """Gradient descent with weight decay: a tensor p moves by −lr·(dp + weight_decay·p)."""
+
+    def __init__(self, parameters: Iterable[Any], lr: float, weight_decay: float = 0.0) -> None:
+        """Hold on to the tensors, as an optimizer does."""
+        self.parameters = list(parameters)
+        self.lr, self.weight_decay = lr, weight_decay
+
+    def step(self) -> None:
+        """Move every tensor that has a gradient."""
+        for p in self.parameters:
+            if p.grad is not None:
+                p.data -= self.lr * (p.grad + self.weight_decay * p.data)
+
+
+def optimizer(trial: Trial, name: str, parameters: Iterable[Any], **options: float) -> Any:
+    """One of `OPTIMIZERS` over some parameters; the first step of all but AdamW is ByHand's."""
+    if name == "by hand":
+        return ByHand(parameters, **options)
+    momentum = {"momentum": 0.9} if name == "SGD" else {}
+    return getattr(trial.torch.optim, name)(parameters, **options, **momentum)
 
 
 def judge_pass(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from bn1d_conformance.checks.common import (
     same,
     unchanged,
 )
+from bn1d_conformance.checks.modules import OPTIMIZERS, optimizer
 from bn1d_conformance.checks.test_param import learns_statistics, registered_none
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import COUNTER, ROLES, Config, State
@@ -128,22 +130,17 @@ def _plain(trial: Trial, layer: Guard) -> None:
 
 @requirement("BUF-7")
 def test_no_optimizer_moves_them(trial: Trial) -> None:
-    """SGD with momentum and weight decay, and Adam."""
-    optim = trial.torch.optim
-    makers: tuple[Any, ...] = (
-        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.5),
-        lambda p: optim.AdamW(p, lr=0.1, weight_decay=0.5),
-    )
-    for make in makers:
-        case = drawn(trial, "optimizer", 6, 3)
-        with trial.case(case):
+    """Whichever it is: all of them decay what they are given."""
+    case = drawn(trial, "optimizer", 6, 3)
+    for name in OPTIMIZERS[trial.profile]:
+        with trial.case(f"{case.id}/{name}"):
             layer = trial.build(case.config, case.state)
-            parameters = layer.module.parameters
-            optimizer = layer.call("parameters()", lambda p=parameters, m=make: m(list(p())))
+            make = partial(optimizer, trial, name, lr=0.1, weight_decay=0.5)
+            given = layer.call("parameters()", lambda m=make, b=layer.module: m(b.parameters()))
             layer.forward(case.x, grad=True)
             layer.backward(case.dy)
             before = layer.state()
-            layer.call("optimizer.step()", optimizer.step)
+            layer.call("optimizer.step()", given.step)
             after = layer.state()
             moved = [r for r in NAMES[:2] if not same(getattr(before, r), getattr(after, r))]
             trial.expect("BUF-7", not moved, f"An optimizer step moves {' and '.join(moved)}.")

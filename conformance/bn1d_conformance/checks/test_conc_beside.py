@@ -8,6 +8,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from threading import Barrier
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from bn1d_conformance.checks.common import MODES, drawn, only, requirement, same
+from bn1d_conformance.checks.modules import OPTIMIZERS, optimizer
 from bn1d_conformance.checks.test_eval import full
 from bn1d_conformance.numbers import DTYPES
 from bn1d_conformance.subject import SubjectError
@@ -31,6 +33,14 @@ CALLS, WINDOWS = 50, 4  # 200 calls, after as many as a window to warm up
 STEPS = 5  # of each thread
 GONE = 48  # layers that are used and deleted
 ATTEMPTS = 300  # to make one in the place of one of them
+ROUNDS = 5  # of such attempts: where Python puts a new object is its own affair
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try the optimizers of the profile."""
+    if "optimizer_name" in metafunc.fixturenames:
+        profile = metafunc.config.getoption("--bn1d-profile")
+        metafunc.parametrize("optimizer_name", OPTIMIZERS[profile])
 
 
 def _pass(trial: Trial, ident: str, layer: Guard, case: Case) -> None:
@@ -68,11 +78,7 @@ def test_nothing_grows(trial: Trial, training: bool) -> None:
     case = drawn(trial, "grows", 4, 3, training=training)
     with trial.case(case):
         layer = trial.build(case.config, case.state, training=training)
-        gc.freeze()  # what is there already need not be looked through each time
-        try:
-            counts = [_alive(trial, layer, case, k) for k in range(WINDOWS + 1)]
-        finally:
-            gc.unfreeze()
+        counts = [_alive(trial, layer, case, k) for k in range(WINDOWS + 1)]
         growth = min(int(n) for n in np.diff(counts))
         said = f"Every {CALLS} calls leave {growth} objects more, or more than that."
         trial.expect("CONC-7", growth < CALLS, said)
@@ -190,24 +196,22 @@ def test_each_keeps_its_own(trial: Trial, order: tuple[int, ...]) -> None:
 
 
 @requirement("CONC-12")
-@pytest.mark.parametrize("name", ["SGD", "Adam"])
-def test_optimizer_moves_its_own(trial: Trial, name: str) -> None:
+def test_optimizer_moves_its_own(trial: Trial, optimizer_name: str) -> None:
     """Three steps, beside the same optimizer at work on copies of weight and bias."""
     torch = trial.torch
-    options = {"lr": 0.1, "weight_decay": 0.5} | ({"momentum": 0.9} if name == "SGD" else {})
+    make = partial(optimizer, trial, optimizer_name, lr=0.1, weight_decay=0.5)
     case = drawn(trial, "optimized", 6, 3)
-    with trial.case(f"{case.id}/{name}"):
+    with trial.case(f"{case.id}/{optimizer_name}"):
         layer, other = trial.build(case.config), trial.build(case.config)
-        make = getattr(torch.optim, name)
-        optimizer = layer.call("parameters()", lambda: make(layer.module.parameters(), **options))
+        given = layer.call("parameters()", lambda: make(layer.module.parameters()))
         layer.load(case.state)
         twins = [torch.nn.Parameter(torch.from_numpy(v.copy())) for v in _learned(layer.state())]
-        rule, beside = make(twins, **options), other.state()
+        rule, beside = make(twins), other.state()
         for _ in range(3):
             layer.forward(case.x, grad=True)
             gradients = layer.backward(case.dy)
             before = layer.state()
-            layer.call("optimizer.step()", optimizer.step)
+            layer.call("optimizer.step()", given.step)
             after = layer.state()
             for twin, gradient in zip(twins, gradients[1:], strict=True):
                 twin.grad = None if gradient is None else torch.from_numpy(gradient)
@@ -244,8 +248,14 @@ def test_after_a_deleted_layer(trial: Trial, training: bool) -> None:
     trial.require(*(["eval", "statistics"] * (not training)))
     first, second = (drawn(trial, f"deleted{k}", 6, 3, training=training) for k in range(2))
     with trial.case(second):
-        gone = _gone(trial, replace(first, x=second.x, dy=second.dy))
-        _pass(trial, "CONC-13", _in_place_of(trial, gone, second), second)
+        first = replace(first, x=second.x, dy=second.dy)
+        for _ in range(ROUNDS):
+            gc.collect()  # of layers that hold themselves: their places are free now
+            gone = _gone(trial, first)
+            layer = _in_place_of(trial, gone, second)
+            if id(layer.module) in gone:
+                break
+        _pass(trial, "CONC-13", layer, second)
 
 
 def _gone(trial: Trial, case: Case) -> set[int]:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bn1d_conformance.arranged import Arranged
+from bn1d_conformance.arranged import Arranged, repeated
 from bn1d_conformance.checks.common import MODES, drawn, requirement
 from bn1d_conformance.judge import unusable
-from bn1d_conformance.subject import ROLES, Config, State, SubjectError
+from bn1d_conformance.subject import SubjectError
 
 if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
@@ -63,10 +63,7 @@ def _ask_for_memory(trial: Trial, size: int) -> None:
 def _judge(trial: Trial, small: Case, C: int) -> None:
     """Ask for all of it; what was asked is not kept for a script, which could not hold it."""
     order = np.arange(C) % 7
-    config = Config(**{**vars(small.config), "num_features": C})
-    values = {r: a[order] for r in ROLES if (a := getattr(small.state, r)) is not None}
-    state = State(**values, num_batches_tracked=small.state.num_batches_tracked)
-    layer = trial.build(config, state, training=small.training)
+    layer = trial.build(*repeated(small, order), training=small.training)
     layer.steps.clear()
     y = layer.forward(np.take(small.x, order, axis=1), grad=trial.has("grad"))
     layer.steps.clear()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from bn1d_conformance.checks.common import drawn, expect_name, names_of, requirement, same
+from bn1d_conformance.checks.modules import OPTIMIZERS, optimizer
 from bn1d_conformance.numbers import DTYPES, format_of
 from bn1d_conformance.subject import ROLES, Config, State
 
@@ -299,11 +299,13 @@ def test_gradient_descent(trial: Trial) -> None:
     case = drawn(trial, "descent", 6, 3)
     with trial.case(case):
         layer = trial.build(case.config, case.state)
-        make = partial(trial.torch.optim.SGD, lr=0.5)
-        sgd = layer.call("parameters()", lambda: make(layer.module.parameters()))
+        name, *_ = OPTIMIZERS[trial.profile]
+        descent = layer.call(
+            "parameters()", lambda: optimizer(trial, name, layer.module.parameters(), lr=0.5)
+        )
         layer.forward(case.x, grad=True)
         gradients = layer.backward(case.dy)
-        layer.call("optimizer.step()", sgd.step)
+        layer.call("optimizer.step()", descent.step)
         after = layer.state()
         for role in ("weight", "bias"):
             gradient, new = getattr(gradients, role), getattr(after, role)
@@ -315,4 +317,3 @@ def test_gradient_descent(trial: Trial) -> None:
             trial.expect("PARAM-14", ok, f"{role} becomes {new[:2]}, where {want[:2]} is right.")
         moved = replace(case, state=replace(case.state, weight=after.weight, bias=after.bias))
         trial.compare("PARAM-14", layer.forward(case.x), trial.expected(moved).y, moved)
-        del sgd

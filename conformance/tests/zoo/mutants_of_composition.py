@@ -145,7 +145,7 @@ class TracksIntoItsOwn(Remembers):
             self.blend(self.kept[1], self.tracked_var(var, n))
 
 
-@mutant("COMP-15", says="checkpointed backward: raises CheckpointError")
+@mutant("COMP-15", says="checkpointed backward: raises CheckpointError", profile="full")
 class TunesAtFirst(Composite):
     """The first call goes the slow way, and finds out how the others go."""
 
@@ -258,7 +258,7 @@ class AllMembersAreTheFirst(Remembers):
         return self.normalise(x, mean, var)
 
 
-@mutant("COMP-21", says="tangent[")
+@mutant("COMP-21", says="tangent[", profile="full")
 class TangentOfAConstant(ByFunction):
     function = Constant
 
@@ -290,7 +290,7 @@ class ReadsItsStatisticsAsNumbers(Composite):
         return self.normalise(x, *(per_channel(t, x) for t in wide))
 
 
-@mutant("COMP-24", says="running_mean[", seen="pytorch #46808")
+@mutant("COMP-24", says="running_mean[", seen="pytorch #46808", profile="full")
 class CompilesWithoutSideEffects(Composite):
     """Writes in place break the graph, so that the compiled path has none."""
 
@@ -298,7 +298,7 @@ class CompilesWithoutSideEffects(Composite):
         return super().tracks(x) and not torch.compiler.is_dynamo_compiling()
 
 
-@mutant("COMP-25", says="y[", seen="pytorch #75252")
+@mutant("COMP-25", says="y[", seen="pytorch #75252", profile="full")
 class ExportsByItsModeAlone(Composite):
     """Without statistics, evaluation is exported by those of a new layer."""
 
@@ -308,7 +308,7 @@ class ExportsByItsModeAlone(Composite):
         return self.normalise(x, 0 * x.double().mean(0), 0 * x.double().mean(0) + 1)
 
 
-@mutant("COMP-26", says="y[")
+@mutant("COMP-26", says="y[", profile="full")
 class ResetsByArithmetic(Composite):
     """Zero times what is there, plus the start: NaN where the memory holds NaN."""
 

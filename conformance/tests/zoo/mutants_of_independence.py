@@ -193,7 +193,7 @@ class LeavesItsMomentsOnTheInput(Composite):
         return self.affine_map((x.double() - mean) * reciprocal).to(x.dtype)
 
 
-@mutant("CONC-15", says="does not have a deterministic implementation")
+@mutant("CONC-15", says="does not have a deterministic implementation", profile="full")
 class PutsItsStatistics(Composite):
     def blend(self, running, new):
         m = self.factor()

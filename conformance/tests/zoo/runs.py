@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bn1d_conformance import plugin, records, results
+from bn1d_conformance.run import Options
 
 ZOO = Path(__file__).parent
 CHECKS = Path(plugin.__file__).parent / "checks"
@@ -43,7 +44,8 @@ def here(target, select="", profile="quick"):
     """The results document of the checks that match, run in this process."""
     subject = ("--bn1d-profile", profile, "--bn1d-subject", target, "-k", select)
     tally = tallied("--pyargs", "bn1d_conformance.checks", *subject)
-    return results.build(tally, {"target": target}, complete=True, seconds=0.0)
+    asked = vars(Options(target, profile=profile))
+    return results.build(tally, asked, complete=True, seconds=0.0)
 
 
 def tallied(*arguments):
