@@ -17,7 +17,7 @@ from bn1d_conformance.suite import suite_hash
 from bn1d_reference import SPEC_VERSION, spec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -190,8 +190,7 @@ def build(
         seconds: wall time of the whole run.
     """
     version = options.get("spec", spec.CURRENT)
-    rules = asked.requirements(version, options["profile"])
-    rows = {i: _row(tally, i, expected) for i in rules}
+    rows = {i: _row(tally, i, expected) for i in _told(tally, version, options["profile"])}
     failing = {
         i: _unexpected(tally, i, expected) for i, row in rows.items() if row["verdict"] in FAILING
     }
@@ -220,6 +219,16 @@ def build(
         "timings": {k: round(v, 3) for k, v in sorted(tally.spent.items())},
         "seconds": round(seconds, 3),
     }
+
+
+def _told(tally: Tally, version: str, profile: str) -> Iterator[str]:
+    """Yield the requirements that were asked about, and those that need not be: none applies."""
+    rules, has = asked.requirements(version, profile), {*tally.found["capabilities"]}
+    for ident, rule in spec.at(version).items():
+        if ident not in rules and has and not {*rule.needs} <= has:
+            tally.marks[ident].add("not-applicable")
+        if ident in rules or tally.marks[ident]:
+            yield ident
 
 
 def _row(tally: Tally, ident: str, expected: Applied) -> dict[str, Any]:

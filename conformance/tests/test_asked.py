@@ -54,6 +54,17 @@ def test_a_report_says_that_there_is_more(bn1d, tmp_path):
     assert "asks about" not in bn1d("run", TORCH, "-k", "CTOR-1").stdout
 
 
+def test_what_does_not_apply_need_not_be_asked(bn1d, tmp_path):
+    out = tmp_path / "result.json"
+    words = ("-k", "CTOR-1", "--json", out)
+    ran = bn1d("run", "layers.py:Right", "--profile", "quick", *words)
+    rows = json.loads(out.read_text("utf-8"))["requirements"]
+    assert {rows[ident]["verdict"] for ident in asked.COMPILER} == {"not-applicable"}
+    assert list(rows) == list(spec.requirements())
+    assert "asks about" not in ran.stdout
+    assert bn1d("results", "check", out).returncode == 0
+
+
 def test_what_is_expected_of_what_is_not_asked_is_not_out_of_date(bn1d, tmp_path):
     known = tmp_path / "known.toml"
     known.write_text(EXPECTED)
