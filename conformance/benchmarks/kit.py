@@ -1,11 +1,14 @@
 """Where the seconds of `bn1d run torch.nn:BatchNorm1d` go, beside the least that they could be.
 
     python conformance/benchmarks/kit.py [--repeats 3] [--profiles quick full] [--json FILE]
+        [--pytorch CHECKOUT]
 
 The commands take turns, so that a busy machine slows all alike, and the repeat that took the least
-processor time counts; then each runs once more, while its memory is looked at.  The floor of a run
-is what it spent in importing PyTorch and in the layer that it judged: without a kit, these calls
-would take no less.  A cold run finds none of the oracle's answers in the cache.
+processor time counts; `deep`, which takes minutes, has one.  The floor of a run is what it spent
+in importing PyTorch and in the layer that it judged: without a kit, these calls would take no
+less.  A cold run finds none of the oracle's answers in the cache; `deep` keeps none.  Where there
+is a checkout of PyTorch, its own tests of batch norm are timed too.  Then `growth.py` is run: how
+the time of a case grows.
 """
 
 from __future__ import annotations
@@ -21,16 +24,20 @@ import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from memory import peak
+import growth
+from memory import Memory
 
 TARGET = "torch.nn:BatchNorm1d"
 PARTS = ("import", "subject", "collection", "oracle", "judging", "reporting")  # of `--timings`
+DEEP = "deep"
 BN1D = (sys.executable, "-m", "bn1d_conformance")
+QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 Row = dict[str, float]
 
 
-def commands(profiles: list[str]) -> dict[str, list[str]]:
+def commands(profiles: list[str], checkout: Path | None = None) -> dict[str, list[str]]:
     """What is measured, by the name of its row."""
     rows = {
         "import torch": [sys.executable, "-c", "import torch"],
@@ -39,23 +46,30 @@ def commands(profiles: list[str]) -> dict[str, list[str]]:
     }
     for profile in profiles:
         run = [*BN1D, "run", TARGET, "--profile", profile, "--json", "result.json"]
-        rows |= {profile: run, f"{profile}, cold": run}
-        if profile == "deep":
-            rows["deep, -j 2"] = [*run, "-j", "2"]
+        again = {"deep, -j 2": [*run, "-j", "2"]} if profile == DEEP else {f"{profile}, cold": run}
+        rows |= {profile: run, **again}
+    if checkout:
+        tests = checkout.resolve() / "test" / "test_nn.py"
+        rows["PyTorch's own tests"] = [sys.executable, str(tests), "-k", "BatchNorm"]
     return rows
 
 
 def measure(name: str, command: list[str], folder: Path) -> Row:
-    """Seconds of a command that must succeed: by the clock, of processors, and of its parts."""
+    """Seconds of a command that must succeed: by the clock, of processors, of its parts; MiB."""
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    env = surroundings(name, folder)
-    subprocess.run(command, cwd=folder, env=env, check=True, capture_output=True)  # noqa: S603 - ours
+    process = subprocess.Popen(command, cwd=folder, env=surroundings(name, folder), **QUIET)  # noqa: S603 - ours
+    memory = Memory(process.pid, pause=0.05)
+    memory.start()
+    if process.wait():
+        raise subprocess.CalledProcessError(process.returncode, command)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     parts = json.loads(result.read_text("utf-8"))["timings"] if result.exists() else {}
-    return {"wall": wall, "processor": spent, **{part: parts[part] for part in PARTS if parts}}
+    memory.join()
+    row = {"wall": wall, "processor": spent, "memory": memory.peak / 2**20}
+    return row | {part: parts[part] for part in PARTS if parts}
 
 
 def surroundings(name: str, folder: Path) -> dict[str, str]:
@@ -66,18 +80,18 @@ def surroundings(name: str, folder: Path) -> dict[str, str]:
     return {**env, "BN1D_CACHE": tempfile.mkdtemp(dir=folder)}
 
 
-def best(profiles: list[str], repeats: int) -> dict[str, Row]:
-    """The best of the repeats of each command, and its memory in MiB, by its row's name."""
+def best(asked: dict[str, list[str]], repeats: int) -> dict[str, Row]:
+    """The best of the repeats of each command, by its row's name."""
     found: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for _ in range(repeats):
-            for name, command in commands(profiles).items():
+        for repeat in range(repeats):
+            for name, command in asked.items():
+                if repeat and name.startswith(DEEP):
+                    continue
                 row = measure(name, command, folder)
                 if name not in found or row["processor"] < found[name]["processor"]:
                     found[name] = row
-        for name, command in commands(profiles).items():
-            found[name]["memory"] = peak(command, folder, surroundings(name, folder)) / 2**20
     return found
 
 
@@ -107,14 +121,19 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profiles", nargs="+", default=["quick", "full"])
+    parser.add_argument("--pytorch", type=Path, help="a checkout of its sources, for its tests")
     parser.add_argument("--json", type=Path, help="what the site's page on speed is drawn from")
     options = parser.parse_args()
     about = machine()
     print(", ".join(f"{k} {v}" for k, v in about.items()), "\n")
-    rows = best(options.profiles, options.repeats)
+    rows = best(commands(options.profiles, options.pytorch), options.repeats)
     show(rows)
+    print()
+    grown = growth.measure(options.repeats)
+    growth.show(grown)
     if options.json:
-        options.json.write_text(json.dumps({"machine": about, "rows": rows}, indent=1) + "\n")
+        found = {"machine": about, "rows": rows, "growth": grown}
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 class Memory(threading.Thread):
@@ -32,17 +27,6 @@ class Memory(threading.Thread):
             self.processes = max(self.processes, len(tree))
             self.peak = max(self.peak, sum(map(proportional, tree)))
             time.sleep(self.pause)
-
-
-def peak(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> int:
-    """Run a command and return the most bytes that it took."""
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=cwd, env=env, **quiet)  # noqa: S603 - ours
-    memory = Memory(process.pid, pause=0.05)
-    memory.start()
-    process.wait()
-    memory.join()
-    return memory.peak
 
 
 def below(root: int) -> set[int]:

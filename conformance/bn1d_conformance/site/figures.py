@@ -298,6 +298,11 @@ def costs(sources: Sources) -> str:
     return speed.costs(sources.costs)
 
 
+def growth(sources: Sources) -> str:
+    """How the time of a case grows."""
+    return speed.growth(sources.costs)
+
+
 FIGURES: dict[str, Callable[[Sources], str]] = {
     "running-mean": running_mean,
     "running-var": running_var,
@@ -308,4 +313,5 @@ FIGURES: dict[str, Callable[[Sources], str]] = {
     "widely-used": widely_used,
     "on-a-gpu": on_a_gpu,
     "costs": costs,
+    "growth": growth,
 }

@@ -1,4 +1,4 @@
-"""What a run costs, as a table: measured by conformance/benchmarks/kit.py."""
+"""What a run costs, and how it grows, as tables: measured by conformance/benchmarks/kit.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 FLOOR = ("import", "subject")  # the parts of a run that no kit can do without
 KIT = ("collection", "oracle", "judging", "reporting")
+SIZES = ("cases", "channels", "values")  # of a channel
+PARTS = ("subject", "oracle", "judging")
 HEAD = ["", "by the clock", "of processors", "import", "subject", "the kit", "×", "memory"]
 
 
@@ -20,6 +22,22 @@ def costs(found: Mapping[str, Any]) -> str:
     rows = [[code(name), *_cells(row)] for name, row in found["rows"].items()]
     about = ", ".join(f"{name} {said}" for name, said in found["machine"].items())
     return f"{table(HEAD, rows, 'l' + 'r' * 7)}\n\nMeasured on {literal(about)}."
+
+
+def growth(found: Mapping[str, Any]) -> str:
+    """Return a row for each size of a case, with microseconds for each of its values."""
+    rows = [
+        [literal(name), *(f"{row[size]:,}" for size in SIZES), *_each(row)]
+        for name, grown in found["growth"].items()
+        for row in grown
+    ]
+    head = ["what grows", *SIZES, *(f"{part}, µs a value" for part in PARTS)]
+    return table(head, rows, "l" + "r" * 6)
+
+
+def _each(row: Mapping[str, float]) -> list[str]:
+    values = row["cases"] * row["channels"] * row["values"]
+    return [f"{row[part] * 1e6 / values:.3f}" for part in PARTS]
 
 
 def _cells(row: Mapping[str, float]) -> list[str]:
