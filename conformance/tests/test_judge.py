@@ -1,13 +1,13 @@
 """What the judge accepts, what it rejects, what it says, and which cause it names."""
 
 import json
-from dataclasses import asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 from math import inf, nan
 
 import numpy as np
 import pytest
 
-from bn1d_conformance import cases, exact_cases
+from bn1d_conformance import cases, exact_cases, misreadings
 from bn1d_conformance.answer import Answer
 from bn1d_conformance.dialect import Notes
 from bn1d_conformance.expected import Expected
@@ -21,6 +21,7 @@ from bn1d_conformance.judge import (
     measure,
 )
 from bn1d_conformance.numbers import DTYPES, to_format, ulp
+from bn1d_conformance.simulation import Simulation
 from bn1d_reference import bounds
 from bn1d_reference.formats import FORMATS
 
@@ -104,18 +105,31 @@ def test_the_fraction_of_the_bound_leaves_the_last_rounding_out():
     assert measure(np.array([1.0 + 6 * half]), right).fraction == pytest.approx(0.5)
 
 
-def test_channels_are_scored_by_their_condition_each_with_its_grade():
+@pytest.mark.parametrize(
+    ("errors", "easy", "hard"),
+    [
+        ((0, 4, 40), ("accurate", 0), ("conforming", 20)),
+        ((40, 4, 0), ("conforming", 20), ("blocked", 2)),
+    ],
+)
+def test_channels_are_scored_by_their_condition_each_with_its_grade(errors, easy, hard):
     exact, u = np.ones((2, 3)), 2.0**-24
-    got = (exact + np.array([0, 4 * u, 40 * u])).astype("float32")
+    got = (exact + u * np.array(errors)).astype("float32")
     right = {
         name: Answer("y", "fp32", exact, np.full((2, 3), k * u), exact)
         for name, k in (("conforming", 100), ("blocked", 10), ("accurate", 0))
     }
     rows = list(by_condition(got, right, np.array([0, 3, 3])))
-    assert [(r["condition"], r["grade"], r["worst"]) for r in rows] == [
-        (0, "accurate", 0),
-        (3, "conforming", 20),
-    ]
+    found = [(r["condition"], r["grade"], r["worst"]) for r in rows]
+    assert found == [(0, *easy), (3, *hard)]
+
+
+def test_a_grade_has_all_that_come_before_it():
+    right = {name: answer([1.0], bound) for name, bound in (("conforming", 9), ("blocked", 0))}
+    (row,) = by_condition(
+        np.array([2.0], "float32"), right | {"accurate": right["conforming"]}, np.zeros(1)
+    )
+    assert row["grade"] == "conforming"
 
 
 def test_statistics_are_scored_by_condition_as_outputs_are():
@@ -140,6 +154,14 @@ def test_the_worst_element_is_a_wrong_one():
     found = compare("TRAIN-1", CASE, np.array([1, 1 + 3 * u]), answer([1.0, 1.0], 2.5 * u))
     assert found.evidence["index"] == [1]
     assert found.evidence["bound_fraction"] == 1
+
+
+def test_the_worst_element_is_a_wrong_one_where_no_bound_is_used():
+    """Half an ulp off, to the odd side: the last rounding is wrong, and nothing before it."""
+    u = 2.0**-23
+    found = compare("TRAIN-1", CASE, np.array([1, 1 + u]), answer([1.0, 1 + u / 2], 0))
+    assert found.evidence["index"] == [1]
+    assert found.evidence["bound_fraction"] == 0
 
 
 @pytest.mark.parametrize(("training", "mode"), [(True, "training"), (False, "evaluation")])
@@ -194,6 +216,11 @@ def test_a_wider_format_is_as_good_as_what_it_is_rounded_to():
     between = np.full((6, 3), 1 + 2.0**-30)
     assert isinstance(compare("TRAIN-1", CASE, between, ones), Accuracy)
     assert isinstance(compare("TRAIN-1", CASE, between + 2.0**-23, ones), Failure)
+
+
+def test_a_format_without_a_name_is_taken_as_it_is():
+    right = Expected(CASE).y
+    assert isinstance(compare("TRAIN-1", CASE, right.exact.astype("longdouble"), right), Accuracy)
 
 
 def test_without_a_dialect_the_answer_decides_and_what_is_wrong_is_told():
@@ -287,6 +314,22 @@ def test_where_nothing_rounds_the_message_says_so():
 
     found = failure_of(change, case)
     assert "no sound algorithm rounds here" in found.message
+
+
+def test_what_was_judged_stays():
+    for found in (
+        measure(np.ones(1), answer([1.0], 0)),
+        compare("TRAIN-1", CASE, None, Expected(CASE).y),
+    ):
+        with pytest.raises(FrozenInstanceError):
+            found.worst = found.message = ""
+
+
+@pytest.mark.parametrize(("exact", "cause"), [(False, "unbiased-normalisation"), (True, "")])
+def test_a_cause_is_looked_for_unless_nothing_rounds(exact, cause):
+    case = replace(CASE, exact=exact)
+    got = Simulation(case, misreadings.BY_NAME["unbiased-normalisation"].knobs).quantity("y")
+    assert compare("TRAIN-1", case, got, Expected(case).y).cause == cause
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf, 1e30])
