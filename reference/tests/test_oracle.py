@@ -152,6 +152,21 @@ class TestRunningStatistics:
         assert bn.num_batches_tracked == 0
         assert bn.running_mean == [0.0, 0.0]
 
+    @pytest.mark.parametrize("name", ["running_mean", "running_var", "num_batches_tracked"])
+    def test_what_lacks_one_of_its_buffers_moves_none(self, name):
+        bn = BatchNorm1d(2)
+        setattr(bn, name, None)
+        before = bn.buffers()
+        bn.forward(X)
+        assert bn.buffers() == before
+
+    @pytest.mark.parametrize("name", ["running_mean", "running_var"])
+    def test_without_one_statistic_evaluation_uses_the_batch(self, name):
+        bn = BatchNorm1d(2)
+        trained = bn.forward(X)
+        setattr(bn.eval(), name, None)
+        assert bn.forward(X) == trained
+
     def test_without_buffers_evaluation_uses_the_batch(self):
         bn = BatchNorm1d(2, track_running_stats=False)
         trained = grads(bn, X, DY, X)
@@ -168,7 +183,8 @@ class TestRefusals:
             ([[1.0, 2.0], [3.0]], "ragged"),
             ([[1.0, 2.0], 3.0], "ragged"),
             ([[[1.0], [2.0, 3.0]]], "ragged"),
-            ([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], "expected 2 channels"),
+            ([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], "expected 2 channels, got size .2, 3."),
+            ([[1.0], [2.0]], "expected 2 channels, got size .2, 1."),
             ([[1.0, 2.0]], "more than 1 value per channel"),
             ([[[1.0], [2.0]]], "more than 1 value per channel"),
         ],
@@ -182,8 +198,9 @@ class TestRefusals:
 
     def test_channels_must_be_as_many_as_the_layers_and_of_one_length(self):
         bn = BatchNorm1d(2)
-        with pytest.raises(ValueError, match="expected 2 channels, got 1"):
-            bn.forward_channels([[1.0, 2.0]])
+        for count in (1, 3):
+            with pytest.raises(ValueError, match=f"expected 2 channels, got {count}"):
+                bn.forward_channels([[1.0, 2.0]] * count)
         with pytest.raises(ValueError, match="unequal lengths"):
             bn.forward_channels([[1.0, 2.0], [1.0, 2.0, 3.0]])
 
@@ -209,15 +226,36 @@ class TestRefusals:
         bn.forward(X)
         with pytest.raises(ValueError, match="needs a backward pass"):
             bn.double_backward(X)
-        with pytest.raises(ValueError, match="expected shape"):
-            bn.backward(DY[:2])
+        for dy in (DY[:2], [*DY, DY[0]]):
+            with pytest.raises(ValueError, match="expected shape"):
+                bn.backward(dy)
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_a_gradient_needs_as_many_channels(self, training):
+        bn, two, one = BatchNorm1d(2).train(training), [[1.0, 2.0]] * 2, [[1.0, 2.0]]
+        bn.forward_channels(two)
+        with pytest.raises(ValueError, match="zip"):
+            bn.backward_channels(one)
+        with pytest.raises(ValueError, match="zip"):  # it has no backward pass to go on from
+            bn.double_backward_channels(two)
+        bn.backward_channels(two)
+        for arguments in ((one,), (two, [1.0]), (two, None, [1.0])):
+            with pytest.raises(ValueError, match="zip"):
+                bn.double_backward_channels(*arguments)
+
+    def test_what_another_has_seen_needs_as_many_channels(self):
+        seen = BatchNorm1d(3)
+        seen.forward_channels([[1.0, 2.0]] * 3)
+        with pytest.raises(ValueError, match="zip"):
+            BatchNorm1d(2).track(seen.batches)
 
     @pytest.mark.parametrize("name", ["weight", "bias", "running_mean", "running_var"])
     @pytest.mark.parametrize("training", [True, False])
-    def test_state_of_another_length_is_refused(self, name, training):
+    @pytest.mark.parametrize("length", [1, 3])
+    def test_state_of_another_length_is_refused(self, name, training, length):
         bn = BatchNorm1d(2).train(training)
-        setattr(bn, name, [1.0])
-        with pytest.raises(ValueError, match=f"{name} has 1 elements, not 2"):
+        setattr(bn, name, [1.0] * length)
+        with pytest.raises(ValueError, match=f"{name} has {length} elements, not 2"):
             bn.forward(X)
         assert bn.num_batches_tracked == 0
 
@@ -272,6 +310,13 @@ class TestShapes:
             assert bn.double_backward(empty) == (empty, empty, [0.0, 0.0])
         else:
             assert bn.backward_channels([[], []]) == ([[], []], [0.0, 0.0], [0.0, 0.0])
+
+    def test_a_layer_without_channels_has_nothing_to_say(self):
+        bn = BatchNorm1d(0)
+        assert bn.forward_channels([]) == []
+        assert bn.backward_channels([]) == ([], [], [])
+        with pytest.raises(ValueError, match=r"expected shape \(0, 0\), got \(1, 0\)"):
+            bn.backward([[]])
 
     def test_absent_parameters_have_no_gradient_and_count_as_one_and_zero(self):
         plain, bare = (
