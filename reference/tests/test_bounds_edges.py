@@ -153,6 +153,11 @@ class TestAccepts:
         assert accepts(FP64, 0.0, 0.0, 0.0)
         assert not accepts(FP64, nextafter(5e-324, 1), 0.0, 0.0)
 
+    def test_what_is_beside_the_edge_is_outside(self):
+        assert accepts(FP64, 1.0, 0.0, 1.0)
+        assert not accepts(FP64, nextafter(1.0, 2), 0.0, 1.0)
+        assert not accepts(FP64, nextafter(1.5, 2), 1.5, 0.0)
+
     def test_what_is_not_finite_wants_its_like(self):
         for exact, got in product((nan, inf, -inf), (nan, inf, -inf, 0.0)):
             same = str(exact) == str(got)

@@ -60,10 +60,21 @@ class TestEvaluation:
         expected = ([inf, inf], inf, inf)
         assert bounds.backward_eval(ar, [1.0, 2.0], [1.0, 2.0], rm, rv, 1.0, 1e-5) == expected
 
+    @pytest.mark.parametrize(("x", "dy"), [([inf, 1.0], [1.0, 2.0]), ([1.0, 2.0], [1.0, nan])])
+    def test_no_bound_for_gradients_of_what_is_not_finite(self, x, dy):
+        got = bounds.backward_eval(arithmetic(FP32, FP32), x, dy, 0.0, 1.0, 1.0, 1e-5)
+        assert got == ([inf, inf], inf, inf)
+
     def test_no_bound_for_the_gradient_of_nothing(self):
         ar = arithmetic(FP32, FP32)
         assert bounds.forward_eval(ar, [], 0.0, 1.0, 1.0, 0.0, 1e-5) == []
         assert bounds.backward_eval(ar, [], [], 0.0, 1.0, 1.0, 1e-5) == ([], inf, inf)
+
+
+def test_a_gradient_of_another_length_is_refused():
+    ar, batch = arithmetic(FP32, FP32), Batch([1.0, 2.0])
+    with pytest.raises(ValueError, match="zip"):
+        bounds.backward_train(ar, batch, [1.0, 2.0, 3.0], 1.0, 1e-5)
 
 
 class TestStorage:
