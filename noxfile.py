@@ -411,13 +411,23 @@ def mutate_own(session: nox.Session) -> None:
     session.run("python", "conformance/mutants/own.py", *session.posargs)
 
 
+FUZZED = ("fuzz", "fuzz_vectors", "fuzz_wire", "reading")
+
+
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Draw for each reader what nobody would write; after `--`, how many examples (20000)."""
+    """Draw for each reader what nobody would write; after `--`, how many examples (20000).
+
+    Or `--atheris`, and for how many seconds a reader (60): bytes that its branches lead to.
+    """
     install(session, "test")
-    files = ("conformance/tests/test_fuzz.py", "conformance/tests/test_reading.py")
+    if session.posargs[:1] == ["--atheris"]:
+        session.install("atheris==3.0.0")
+        session.run("python", "conformance/tests/fuzz_bytes.py", *session.posargs[1:])
+        return
+    tests = [f"conformance/tests/test_{name}.py" for name in FUZZED]
     examples = {"BN1D_FUZZ": (session.posargs or ["20000"])[0]}
-    session.run("pytest", *files, "-k", "any", "--hypothesis-show-statistics", env=examples)
+    session.run("pytest", *tests, "-k", "any", "--hypothesis-show-statistics", env=examples)
 
 
 @nox.session

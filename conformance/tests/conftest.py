@@ -1,24 +1,13 @@
 """The command as a user runs it, and a file of subjects to point it at."""
 
 import json
-import os
 import subprocess
 import sys
 import sysconfig
-from datetime import timedelta
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-#: Of tests that draw what nobody would write; `nox -s fuzz` draws more of it.
-settings.register_profile(
-    "fuzz",
-    max_examples=int(os.environ.get("BN1D_FUZZ", "60")),
-    deadline=timedelta(seconds=10),  # nothing that is read may take so long
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
 
 SUBJECTS = '''
     """A right layer in NumPy, and others with one thing wrong."""

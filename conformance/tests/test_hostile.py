@@ -12,6 +12,7 @@ from bn1d_conformance import reading
 ZOO = Path(__file__).parent / "zoo"
 DIVERGES, WRONG_USE, NARROWED = 1, 2, 3
 LIMIT = 90  # seconds for one run, on a busy machine
+SHORT, LONG = 4, 30  # seconds for an item
 
 
 def from_zoo(name):
@@ -30,9 +31,9 @@ NEIGHBOURS = ("CTOR-3", "CTOR-4", "STATS-9", "EVAL-10", "INPUT-12")
 def run(bn1d, tmp_path):
     """Run a target: exit code, results, what was printed."""
 
-    def call(target, *words, cwd=ZOO):
+    def call(target, *words, cwd=ZOO, timeout=SHORT):
         out, start = tmp_path / "result.json", time.perf_counter()
-        options = ("--profile", "quick", "--timeout", "4", "--json", out)
+        options = ("--profile", "quick", "--timeout", timeout, "--json", out)
         ran = bn1d("run", target, *options, *words, cwd=cwd)
         assert time.perf_counter() - start < LIMIT
         printed = ran.stdout + ran.stderr
@@ -50,18 +51,25 @@ def neighbours(requirement):
     return " or ".join((requirement, *NEIGHBOURS))
 
 
-@pytest.mark.parametrize("subject", HOSTILE.HOSTILE, ids=lambda s: s.made.__name__)
-def test_it_costs_the_requirement_at_hand(run, subject):
+def struck(run, subject, timeout):
+    """Judge it, and see that it strikes; return what its neighbours got."""
     ident = subject.requirement
     select = neighbours(ident) if subject.spares else f"{ident} or test_programs"
-    code, result, _ = run(f"hostile.py:{subject.made.__name__}", "-k", select)
+    target = f"hostile.py:{subject.made.__name__}"
+    code, result, _ = run(target, "-k", select, timeout=timeout)
     row = result["requirements"][ident]
     assert code == DIVERGES
     assert row["verdict"] == subject.verdict, row
     assert any(subject.words in f["message"] for f in row["failures"]), row
-    if subject.spares:
-        others = [result["requirements"][i]["verdict"] for i in NEIGHBOURS]
-        assert set(others) == {"pass"}, others
+    return {i: result["requirements"][i]["verdict"] for i in NEIGHBOURS}
+
+
+@pytest.mark.parametrize("subject", HOSTILE.HOSTILE, ids=lambda s: s.made.__name__)
+def test_it_costs_the_requirement_at_hand(run, subject):
+    others = struck(run, subject, SHORT)
+    if subject.spares and "timeout" in others.values():  # what only is slow ends in more time
+        others = struck(run, subject, LONG)
+    assert set(others.values()) == {"pass"} or not subject.spares, others
 
 
 @pytest.mark.parametrize("subject", HOSTILE.NOISY, ids=lambda s: s.__name__)

@@ -5,7 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import ANYTHING, FUZZ, a_results_file
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -259,17 +260,11 @@ def test_a_part_that_is_none(refused, part, words):
 
 # Anything at all
 
-ANYTHING = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
-    max_leaves=12,
-)
-FUZZ = settings.get_profile("fuzz")
-
 
 def is_refused_or_read(content, path):
     """A command that reads a results file ends in a code of its own, and in few words."""
     path.write_bytes(content)
+    a_results_file(path)
     ran = CliRunner().invoke(cli.app, ["results", "check", str(path)])
     assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
     assert ran.exit_code in {0, WRONG_USE}

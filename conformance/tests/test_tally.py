@@ -153,6 +153,8 @@ def test_what_says_itself_that_it_is_lost_has_its_verdict():
 
 def test_a_run_begins_with_its_first_item():
     assert [tally(*events).begun for events in ([], [("item", {"place": 0})])] == [False, True]
+    (failure,) = tally(died("crash")).failures["STATS-1"]  # before any
+    assert failure["place"] == 0
 
 
 def test_what_strays_fails_where_anything_deviates_in_its_place():
