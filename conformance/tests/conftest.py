@@ -1,6 +1,7 @@
 """The command as a user runs it, and a file of subjects to point it at."""
 
 import json
+import os
 import subprocess
 import sys
 import sysconfig
