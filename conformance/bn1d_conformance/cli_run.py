@@ -119,7 +119,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
         names=tuple(map(_pair, pairs)),
         seed=_seed(seed, profile, json, resume=resume),
         timeout=timeout,
-        dialect=tuple(map(_convention, conventions)),
+        dialect=tuple(map(convention, conventions)),
         shard=_shard(shard),
         expect=str(expect or ""),
         spec=_version(spec),
@@ -254,7 +254,7 @@ def _pair(text: str) -> str:
     return text
 
 
-def _convention(text: str) -> str:
+def convention(text: str) -> str:
     """Check one --dialect: key=value, both of the table of conventions."""
     from bn1d_conformance import dialect  # noqa: PLC0415
 

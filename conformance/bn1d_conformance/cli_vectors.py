@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bn1d_conformance import console
+from bn1d_conformance.cli_run import Dialect, convention
 
 if TYPE_CHECKING:
     from bn1d_conformance.vectors.archive import Recorded, Vector
@@ -67,19 +68,23 @@ def judge_command(
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the results file here.")] = None,
     jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, help="Processes that judge.")] = 1,
+    dialect: Dialect = None,
 ) -> None:
     """Judge what a device answered, as a run on the device itself would be judged."""
     from bn1d_conformance.run import Options  # noqa: PLC0415
     from bn1d_conformance.vectors import archive  # noqa: PLC0415
 
     place = answers or folder / "answers"
+    declared = tuple(map(convention, dialect or ()))
     with console.refusals():
         manifest = archive.read_manifest(folder)
         vectors = archive.read_vectors(folder)
         recorded = archive.read_answers(
             place, vectors, manifest["files"]["vectors.json"]["sha256"]
         )
-    options = Options(target=f"{folder}:{place}", profile=manifest["profile"], jobs=jobs)
+    options = Options(
+        target=f"{folder}:{place}", profile=manifest["profile"], jobs=jobs, dialect=declared
+    )
     result = console.judge(options, json)
     _say_missing(vectors, recorded)
     raise typer.Exit(console.exit_code(result))

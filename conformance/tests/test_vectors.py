@@ -114,9 +114,9 @@ def sha256(path):
 def judged(bn1d, tmp_path):
     """Judge answers, and return exit code and results document."""
 
-    def call(folder, answers):
+    def call(folder, answers, *words):
         out = tmp_path / "result.json"
-        ran = bn1d("vectors", "judge", folder, "--answers", answers, "--json", out)
+        ran = bn1d("vectors", "judge", folder, "--answers", answers, "--json", out, *words)
         assert out.exists(), ran.stderr
         return ran, json.loads(out.read_text("utf-8"))
 
@@ -162,6 +162,39 @@ def test_a_wrong_device_gets_the_diagnosis_of_a_live_run(
     assert (first["requirement"], first["cause"]) == ("STATS-2", alive["cause"])
     assert first["evidence"] == alive["evidence"]
     assert "biased" in ran.stdout
+
+
+class TracksBiased(torch.nn.BatchNorm1d):
+    """Tracks the biased variance, rounded once."""
+
+    def forward(self, x):
+        old = self.running_var if self.running_var is None else self.running_var.clone()
+        y = super().forward(x)
+        if self.training and self.track_running_stats:
+            m = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+            var = x.detach().double().transpose(0, 1).flatten(1).var(1, unbiased=False)
+            self.running_var = ((1 - m) * old.double() + m * var).to(old.dtype)
+        return y
+
+
+def test_what_is_declared_of_the_device_deviates(exported, judged, tmp_path):
+    device(exported["json"], tmp_path / "answers", "json", TracksBiased)
+    words = ("--dialect", "running_var=biased")
+    ran, result = judged(exported["json"], tmp_path / "answers", *words)
+    assert (ran.returncode, result["verdict"]) == (CONFORMS, "conforms"), ran.stdout
+    found = verdicts(result)
+    assert set(found.values()) == {"pass", "deviates", "not-applicable"}
+    assert (found["STATS-2"], found["STATS-1"]) == ("deviates", "pass")
+    assert result["subject"]["dialect"] == {"running_var": "biased"}
+    assert result["options"]["dialect"] == ["running_var=biased"]
+
+
+@pytest.mark.parametrize("given", ["variance=biased", "running_var=halved"])
+def test_a_convention_that_there_is_not_is_wrong_use_as_for_a_run(tmp_path, given):
+    ran = here("judge", tmp_path, "--dialect", given)
+    live = CliRunner().invoke(cli.app, ["run", "torch.nn:BatchNorm1d", "--dialect", given])
+    assert (ran.returncode, ran.stderr) == (WRONG_USE, live.stderr)
+    assert "A dialect" in ran.stderr
 
 
 def test_the_expected_answers_conform_and_the_bounds_are_theirs(exported, judged):
