@@ -234,10 +234,12 @@ def test_an_answer_is_judged_as_pytorch_first():
     [
         ("Defaults", "CTOR-2", "default_eps=1e-3", "deviates"),
         ("Defaults", "CTOR-2", "default_eps=1e-4", "fail"),
+        ("Right", "CTOR-2", "default_eps=1e-3", "pass"),
         ("Defaults", "CTOR-3", "default_momentum=0.01", "deviates"),
         ("Defaults", "CTOR-3", "default_momentum=0.02", "fail"),
         ("Bias", "INPUT-3", "single_value=bias", "deviates"),
         ("Bias", "INPUT-3", "single_value=input", "fail"),
+        ("Bias", "INPUT-3", BIASED, "fail"),
         ("Input", "INPUT-3", "single_value=input", "deviates"),
         ("Input", "INPUT-3", "single_value=nan", "fail"),
         ("Nan", "INPUT-3", "single_value=nan", "deviates"),
