@@ -78,6 +78,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def ray(session: nox.Session) -> None:
+    """Test what runs on Ray, on a cluster that is started here; arguments go to pytest."""
+    session.install("-c", "constraints.txt", "--group", "test", "-e", ".[ray]")
+    session.run("pytest", "conformance/tests/test_on_ray.py", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Test both packages, and count their branches, in the processes too that judge."""
     install(session, "test", "docs", torch=True)

@@ -55,6 +55,9 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds that one check ma
 Limit = Annotated[
     float, typer.Option(min=0, help="Seconds for each of several subjects; 0: no limit.")
 ]
+Engine = Annotated[
+    str, typer.Option(help="local, or ray for a cluster: where several subjects are judged.")
+]
 Shard = Annotated[
     str, typer.Option(metavar="K/N", help="Judge only part K of N; see bn1d results merge.")
 ]
@@ -89,6 +92,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
     seed: Seed = None,
     timeout: Timeout = 30.0,
     limit: Limit = 1800.0,
+    engine: Engine = console.LOCAL,
     shard: Shard = "",
     resume: Resume = False,
     expect: Expect = None,
@@ -106,6 +110,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
     _expects(expect, shard, update=update)
     asked = _asked(words)
     several = len(asked) > 1 or asked != words
+    _placed(engine, several=several)
     if several:
         _of_one(shard=shard, resume=resume, expect=expect, timings=timings)
     options = Options(
@@ -126,7 +131,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
         huge=huge,
     )
     if several:
-        raise typer.Exit(console.judge_several(asked, options, limit, json))
+        raise typer.Exit(console.judge_several(asked, options, limit, json, engine))
     result = console.judge(options, json, timings=timings, resume=resume, update=update)
     raise typer.Exit(console.exit_code(result))
 
@@ -172,6 +177,14 @@ def _of_one(**options: object) -> None:
     for name, value in options.items():
         if value:
             wrong_use(f"--{name} is about one subject.", "Judge that one in a command of its own.")
+
+
+def _placed(engine: str, *, several: bool) -> None:
+    """Refuse an engine that there is not, or that has nothing to share out."""
+    if engine not in console.ENGINES:
+        wrong_use(f"There is no engine {engine!r}.", f"Choose {', '.join(console.ENGINES)}.")
+    if engine == console.RAY and not several:
+        wrong_use("--engine ray is about several subjects.", "Name two, a folder or a pattern.")
 
 
 def _named(target: str) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -12,11 +12,14 @@ import typer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from bn1d_conformance.results import Result
     from bn1d_conformance.run import Options
+    from bn1d_conformance.several import Run
 
 CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
+ENGINES = LOCAL, RAY = "local", "ray"  # where runs of several subjects are
 EXIT = {"conforms": CONFORMS, "diverges": DIVERGES, "incomplete": KIT_ERROR}
 
 
@@ -69,7 +72,9 @@ def check_output(option: str, path: Path | None) -> None:
         wrong_use(f"{option} {path} can't be written.", "Give a file in a folder that exists.")
 
 
-def judge_several(targets: Sequence[str], options: Options, limit: float, out: Path | None) -> int:
+def judge_several(
+    targets: Sequence[str], options: Options, limit: float, out: Path | None, engine: str = LOCAL
+) -> int:
     """Judge each target by a run of its own, write a results file each, print a table.
 
     Args:
@@ -77,6 +82,7 @@ def judge_several(targets: Sequence[str], options: Options, limit: float, out: P
         options: of every run; its jobs are runs at the same time.
         limit: seconds that one may take; 0 for as many as it takes.
         out: the folder of the results files.
+        engine: of `ENGINES`: where the runs are.
 
     Returns:
         The exit code.
@@ -85,12 +91,26 @@ def judge_several(targets: Sequence[str], options: Options, limit: float, out: P
 
     if out and not (out if out.exists() else out.resolve().parent).is_dir():
         wrong_use(f"--json {out} can't be a folder of results.", "Give a folder, old or new.")
-    run = (sys.executable, "-m", "bn1d_conformance", "run", *command.words(asdict(options)))
-    plan = several.Plan(run, options.jobs, limit, out)
-    with report_several.following(len(targets), options) as ended:
-        rows = several.judge(targets, plan, ended)
+    words = ("-m", "bn1d_conformance", "run", *command.words(asdict(options)))
+    plan = several.Plan(words, options.jobs, limit, out)
+    following = report_several.following(len(targets), options)
+    with refusals(), _engine(engine, options) as run, following as ended:
+        rows = several.judge(targets, plan, ended, run)
     report_several.show(rows, out)
     return several.exit_code(rows)
+
+
+def _engine(name: str, options: Options) -> AbstractContextManager[Run]:
+    """What runs commands: in processes of this machine, or on a cluster."""
+    from bn1d_conformance import single  # noqa: PLC0415
+
+    if name == LOCAL:
+        return nullcontext(single.run)
+    if find_spec("ray") is None:
+        wrong_use("--engine ray needs Ray.", "pip install 'bn1d-conformance[ray]' brings it.")
+    from bn1d_conformance import on_ray  # noqa: PLC0415
+
+    return on_ray.engine(options.jobs, options.device)
 
 
 def judge(

@@ -6,29 +6,26 @@ A subject that hangs, dies or floods costs its own run; what stays of it here is
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
-import sys
 import tempfile
-import time
 from collections import Counter
 from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import reading, results, unavailable
-from bn1d_conformance.bounded import printable
-from bn1d_conformance.console import CONFORMS, DIVERGES, KIT_ERROR, WRONG_USE
+from bn1d_conformance import reading, results, single, unavailable
+from bn1d_conformance.console import CONFORMS, DIVERGES, KIT_ERROR
 from bn1d_conformance.subject import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from typing import TypeAlias
 
     from bn1d_conformance.results import Result
+    from bn1d_conformance.single import Ended
 
-SAID = 2000  # bytes at the end of what a run says on standard error that a reason is taken from
+    Run: TypeAlias = Callable[[Sequence[str], float], Awaitable[Ended]]
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class Plan:
     """How the subjects of one command are judged.
 
     Attributes:
-        command: of one run, without its target and without --json.
+        command: what Python is given for one run, without its target and without --json.
         jobs: runs at the same time.
         limit: seconds that one subject may take, all in all; 0 for as many as it takes.
         folder: where the results files go; None where they are not kept.
@@ -110,24 +107,30 @@ def _stem(target: str) -> str:
     return re.sub(r"[^\w.-]+", "-", path.stem) if path.suffix == ".py" else ""
 
 
-def judge(targets: Sequence[str], plan: Plan, ended: Callable[[Row], None]) -> list[Row]:
+def judge(
+    targets: Sequence[str], plan: Plan, ended: Callable[[Row], None], run: Run = single.run
+) -> list[Row]:
     """Judge every target; return their rows in the order of the targets.
 
     Args:
         targets: as `bn1d run` takes them.
         plan: how.
         ended: hears of each row as soon as there is one.
+        run: the engine: runs a command to its end or so many seconds, here or elsewhere.
     """
-    return asyncio.run(_judge(targets, plan, ended))
+    return asyncio.run(_judge(targets, plan, ended, run))
 
 
-async def _judge(targets: Sequence[str], plan: Plan, ended: Callable[[Row], None]) -> list[Row]:
+async def _judge(
+    targets: Sequence[str], plan: Plan, ended: Callable[[Row], None], run: Run
+) -> list[Row]:
     gate = asyncio.Semaphore(plan.jobs)
     with tempfile.TemporaryDirectory(prefix="bn1d-") as name:
 
         async def one(target: str, file: str) -> Row:
             async with gate:
-                row = await _one(target, plan, Path(name) / file)
+                end = await run((*plan.command, target), plan.limit)
+            row = _row(target, end, Path(name) / file, plan.folder)
             ended(row)
             return row
 
@@ -135,69 +138,26 @@ async def _judge(targets: Sequence[str], plan: Plan, ended: Callable[[Row], None
         return await asyncio.gather(*(one(target, file) for target, file in named))
 
 
-async def _one(target: str, plan: Plan, out: Path) -> Row:
-    """Judge one target, by way of the file `out`."""
-    start = time.monotonic()
-    reason = await _run((*plan.command, target, "--json", str(out)), plan.limit, out)
-    document = _document(target, reason, out)
-    if plan.folder:
-        results.write(document, plan.folder / out.name)
-    return row(target, document, time.monotonic() - start)
+def _row(target: str, end: Ended, file: Path, folder: Path | None) -> Row:
+    """Make the row of a run that has ended, by way of `file`, and keep its results."""
+    document = _document(target, end, file)
+    if folder:
+        results.write(document, folder / file.name)
+    return row(target, document, end.seconds)
 
 
-async def _run(command: Iterable[str], limit: float, out: Path) -> str:
-    """Run a command to its end or its limit; return why there may be no results, in a sentence.
-
-    It has a session of its own, and whatever of it is left at the end is killed.
-    """
-    log = out.with_suffix(".log")
-    with log.open("wb") as said:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-            stderr=said, start_new_session=True,
-        )  # fmt: skip
-        try:
-            code = await asyncio.wait_for(process.wait(), limit or None)
-        except asyncio.TimeoutError:
-            return f"It was not done after {limit:g} seconds."
-        finally:
-            _kill(process.pid)
-            await process.wait()
-    reason = _sentence(log)
-    log.unlink()
-    return reason if code == WRONG_USE and reason else f"Its run ended with exit code {code}."
-
-
-def _kill(leader: int) -> None:
-    """End a run and its workers, if any is left."""
-    try:
-        if sys.platform == "win32":
-            os.kill(leader, signal.SIGTERM)
-        else:
-            os.killpg(leader, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # none is
-        pass
-
-
-def _sentence(log: Path) -> str:
-    """What `bn1d` said last in a sentence, without its hint."""
-    with log.open("rb") as file:
-        file.seek(max(log.stat().st_size - SAID, 0))
-        tail = file.read().decode("utf-8", "replace")
-    said = [s.removeprefix("bn1d: ") for s in tail.splitlines() if s.startswith("bn1d: ")]
-    return printable(said[-1]) if said else ""
-
-
-def _document(target: str, reason: str, out: Path) -> Result:
+def _document(target: str, end: Ended, file: Path) -> Result:
     """What a run has written; else that there is no result, for the reason."""
+    reason = end.reason
     try:
-        if out.exists():
-            return reading.load(out)
+        if end.wrote is not None:
+            file.write_bytes(end.wrote)
+            return reading.load(file)
     except reading.ResultsError as error:
         reason = str(error)
     finally:
-        out.unlink(missing_ok=True)
-    return unavailable.no_result(out, target, reason)
+        file.unlink(missing_ok=True)
+    return unavailable.no_result(file, target, reason)
 
 
 def row(target: str, document: Result, seconds: float) -> Row:

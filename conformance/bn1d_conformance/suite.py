@@ -29,8 +29,9 @@ OUTSIDE = {
     "badge.py", "bn1d_worker.py", "bounded.py", "bugs.py", "bugs.toml", "cli.py",
     "cli_results.py", "cli_run.py", "cli_vectors.py", "cli_wire.py", "command.py", "console.py",
     "conversions.py", "dialects.toml", "diff.py", "files.py", "former.py", "kills.py",
-    "playground", "porting.py", "reading.py", "report.py", "report_diff.py", "report_several.py",
-    "several.py", "site", "smoke.py", "suite.py", "template.py", "textbook.py", "unavailable.py",
+    "on_ray.py", "playground", "porting.py", "reading.py", "report.py", "report_diff.py",
+    "report_several.py", "several.py", "single.py", "site", "smoke.py", "suite.py", "template.py",
+    "textbook.py", "unavailable.py",
 }  # fmt: skip
 REASONS = {"about", "breaks", "intent", "source", "title"}  # of an area and of a requirement
 #: A string or a comment: whatever else a sign of either kind stands in.

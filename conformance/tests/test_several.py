@@ -1,21 +1,37 @@
 """Several subjects in one command: what words stand for, how they are judged, what is said."""
 
+import asyncio
 import json
 import os
+import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, command, reading, report_several, several, targets
+import bn1d_conformance
+from bn1d_conformance import (
+    cli,
+    command,
+    console,
+    reading,
+    report_several,
+    several,
+    single,
+    targets,
+)
 from bn1d_conformance.run import Options
 from bn1d_conformance.several import Plan, Row
+from bn1d_conformance.single import Ended
 from bn1d_conformance.subject import TargetError
 
 CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
+PUBLISHED = Path(__file__).parents[1] / "results" / "torch.nn.BatchNorm1d.json"
 
 
 @pytest.fixture
@@ -137,7 +153,7 @@ if target == "right":
 def judged(words, **options):
     """Judge by the program; return the rows in order, and the targets as they ended."""
     ended = []
-    plan = Plan((sys.executable, "-c", PROGRAM), **options)
+    plan = Plan(("-c", PROGRAM), **options)
     return several.judge(words, plan, lambda row: ended.append(row.target)), ended
 
 
@@ -179,12 +195,133 @@ def _ended(pid):
     return stat.rpartition(")")[2].split()[0] == "Z"
 
 
+ASKED = """
+import asyncio
+from bn1d_conformance import single
+asyncio.run(single.run(("-c", "import os, time; print(os.getpid(), file=open('pid', 'w'), "
+    "flush=True); time.sleep(60)"), 0))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="the run has no session of its own")
+def test_a_run_ends_with_the_command_that_is_killed(tmp_path):
+    asker = subprocess.Popen([sys.executable, "-c", ASKED], cwd=tmp_path)
+    pid = tmp_path / "pid"
+    while not (pid.exists() and pid.read_text().endswith("\n")):
+        assert asker.poll() is None
+        time.sleep(0.05)
+    asker.kill()
+    asker.wait()
+    deadline = time.monotonic() + 20
+    while not _ended(int(pid.read_text())):
+        assert time.monotonic() < deadline, "the run goes on for nobody"
+        time.sleep(0.05)
+
+
 def test_subjects_are_judged_at_the_same_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     start = time.monotonic()
     rows, _ = judged(["right"] * 6, jobs=6)
     together = time.monotonic() - start
     assert together < sum(row.seconds for row in rows) / 2
+
+
+# Other engines: whatever runs a command and brings back what it wrote
+
+
+def test_what_an_engine_brings_is_kept_and_told_as_what_was_judged_here(tmp_path):
+    async def elsewhere(words, limit):
+        assert (words[:1], limit) == (("run",), 7)
+        wrote = {"good": PUBLISHED.read_bytes(), "torn": b"{"}
+        return Ended("Its node was lost.", wrote.get(words[-1]), 2.5)
+
+    ended = []
+    plan = Plan(("run",), jobs=2, limit=7, folder=tmp_path)
+    rows = several.judge(["good", "lost", "torn"], plan, ended.append, elsewhere)
+    assert sorted(ended, key=lambda row: row.target) == rows
+    assert [(row.target, row.verdict) for row in rows] == [
+        ("good", reading.load(PUBLISHED)["verdict"]), ("lost", "no-result"), ("torn", "no-result"),
+    ]  # fmt: skip
+    assert rows[0].seconds == 2.5
+    assert rows[1].says == "Its node was lost."
+    assert "can't be read as JSON" in rows[2].says
+    assert reading.load(tmp_path / "good.json") == reading.load(PUBLISHED)
+    assert reading.load_any(tmp_path / "lost.json")["reason"] == "Its node was lost."
+
+
+def test_more_than_a_results_file_may_hold_is_not_brought(monkeypatch):
+    monkeypatch.setattr(reading, "MOST_BYTES", 3)
+    program = "import sys; open(sys.argv[-1], 'w').write('four')"
+    ended = asyncio.run(single.run(("-c", program), 60))
+    assert (ended.wrote, ended.reason) == (
+        None, "What it wrote can't be read: it has more than 3 bytes.",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def on_ray(monkeypatch):
+    """Have something in the place of Ray's engine: what is given is raised, or runs commands."""
+
+    def call(stands_in):
+        @contextmanager
+        def engine(jobs, device):
+            if isinstance(stands_in, Exception):
+                raise stands_in
+            yield lambda words, limit: stands_in(jobs, device, words, limit)
+
+        monkeypatch.setattr(console, "find_spec", lambda _: True)
+        monkeypatch.setattr(bn1d_conformance, "on_ray", SimpleNamespace(engine=engine), False)
+
+    return call
+
+
+def test_the_engine_of_the_command_line_runs_the_same_command(on_ray, tmp_path):
+    seen = []
+
+    async def elsewhere(*given):
+        seen.append(given)
+        return Ended("Its node was lost.")
+
+    on_ray(elsewhere)
+    words = ["--engine", "ray", "-j", "3", "--limit", "9", "--profile", "quick"]
+    ran = CliRunner().invoke(cli.app, ["run", "a:b", "c:d", *words, "--json", str(tmp_path)])
+    assert (ran.exit_code, "2 no result, of 2 subjects." in ran.stdout) == (KIT_ERROR, True)
+    asked = ("--device", "cpu", "--profile", "quick", "--timeout", "30.0")
+    assert seen == [
+        (3, "cpu", ("-m", "bn1d_conformance", "run", *asked, target), 9.0)
+        for target in ("a:b", "c:d")
+    ]
+    assert {file.name for file in tmp_path.iterdir()} == {"a-b.json", "c-d.json"}
+
+
+def refused(*words):
+    """The first line of what a wrong use is told."""
+    ran = CliRunner().invoke(cli.app, ["run", *words])
+    assert (ran.exit_code, ran.stdout) == (WRONG_USE, "")
+    return ran.stderr.splitlines()[0]
+
+
+def test_an_engine_that_can_not_begin_is_refused(on_ray):
+    on_ray(TargetError("RAY_ADDRESS can't be reached: refused.", "Start it."))
+    said = refused("a:b", "c:d", "--engine", "ray")
+    assert said == "bn1d: RAY_ADDRESS can't be reached: refused."
+
+
+def test_without_ray_its_engine_is_refused(monkeypatch):
+    monkeypatch.setattr(console, "find_spec", lambda _: None)
+    assert refused("a:b", "c:d", "--engine", "ray") == "bn1d: --engine ray needs Ray."
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["a:b", "c:d", "--engine", "slurm"], "bn1d: There is no engine 'slurm'."),
+        (["a:b", "--engine", "ray"], "bn1d: --engine ray is about several subjects."),
+        (["--worker", "w", "--engine", "ray"], "bn1d: --engine ray is about several subjects."),
+    ],
+)
+def test_an_engine_that_will_not_do_is_refused(words, said):
+    assert refused(*words) == said
 
 
 # What is said
