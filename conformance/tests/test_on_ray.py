@@ -23,6 +23,8 @@ if target == "refused":
     sys.exit(print("bn1d: It is none, in " + os.getcwd() + ".", file=sys.stderr) or 2)
 if target == "dies":
     os.abort()
+if target == "is nice":
+    sys.exit(40 + os.nice(0))
 if target == "loses its worker" or target == "loses it once" and not os.path.exists("once"):
     with open("once" if "once" in target else "pids", "a") as file:
         print(os.getpid(), file=file)
@@ -52,7 +54,7 @@ def judged(run, *words):
 
 
 def test_what_is_said_of_a_run_is_the_same_as_here(engine):
-    words = ["hangs", "refused", "dies", "other"]
+    words = ["hangs", "refused", "dies", "is nice"]
     said = judged(engine, *words)
     assert said[0] == "It was not done after 5 seconds."
     assert said[1] == f"It is none, in {Path.cwd()}."
