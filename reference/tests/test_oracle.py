@@ -239,7 +239,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match="zip"):  # it has no backward pass to go on from
             bn.double_backward_channels(two)
         bn.backward_channels(two)
-        for arguments in ((one,), (two, [1.0]), (two, None, [1.0])):
+        for arguments in ((one,), ([*two, *one],), (two, [1.0]), (two, None, [1.0])):
             with pytest.raises(ValueError, match="zip"):
                 bn.double_backward_channels(*arguments)
 
