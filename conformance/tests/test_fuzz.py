@@ -60,10 +60,12 @@ VALUES = TARGETS | st.sampled_from(
 
 @FUZZ
 @given(words=st.lists(st.tuples(st.sampled_from(OPTIONS), VALUES), max_size=4))
+@example([("-k", "\0"), ("--map", "")])  # two subjects, of which one has no name
 def test_any_options(words):
     given_ = [word for pair in words for word in pair if "\0" not in word]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(console, "judge", lambda options, *_, **__: asdict(options))
+        patch.setattr(console, "judge_several", lambda *_: 0)
         patch.setattr(console, "exit_code", lambda _: 0)
         ran = CliRunner().invoke(cli.app, ["run", "layers.py:Right", *given_])
     assert ran.exception is None or isinstance(ran.exception, SystemExit), ran.exception
