@@ -4,7 +4,8 @@
         [--pytorch CHECKOUT]
 
 The commands take turns, so that a busy machine slows all alike, and the repeat that took the least
-processor time counts; `deep`, which takes minutes, has one.  The floor of a run is what it spent
+processor time counts; one more is for the memory, as looking at it slows what is looked at.
+`deep`, which takes minutes, has one for all.  The floor of a run is what it spent
 in importing PyTorch and in the layer that it judged: without a kit, these calls would take no
 less.  A cold run finds none of the oracle's answers in the cache; `deep` keeps none.  Where there
 is a checkout of PyTorch, its own tests of batch norm are timed too.  Then `growth.py` is run: how
@@ -54,22 +55,25 @@ def commands(profiles: list[str], checkout: Path | None = None) -> dict[str, lis
     return rows
 
 
-def measure(name: str, command: list[str], folder: Path) -> Row:
+def measure(name: str, command: list[str], folder: Path, *, watched: bool) -> Row:
     """Seconds of a command that must succeed: by the clock, of processors, of its parts; MiB."""
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, env=surroundings(name, folder), **QUIET)  # noqa: S603 - ours
     memory = Memory(process.pid, pause=0.05)
-    memory.start()
+    if watched:
+        memory.start()
     if process.wait():
         raise subprocess.CalledProcessError(process.returncode, command)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     parts = json.loads(result.read_text("utf-8"))["timings"] if result.exists() else {}
-    memory.join()
-    row = {"wall": wall, "processor": spent, "memory": memory.peak / 2**20}
-    return row | {part: parts[part] for part in PARTS if parts}
+    row = {"wall": wall, "processor": spent, **{part: parts[part] for part in PARTS if parts}}
+    if watched:
+        memory.join()
+        row["memory"] = memory.peak / 2**20
+    return row
 
 
 def surroundings(name: str, folder: Path) -> dict[str, str]:
@@ -85,12 +89,15 @@ def best(asked: dict[str, list[str]], repeats: int) -> dict[str, Row]:
     found: dict[str, Row] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for repeat in range(repeats):
+        for turn in range(repeats + 1):
             for name, command in asked.items():
-                if repeat and name.startswith(DEEP):
+                is_deep, is_last = name.startswith(DEEP), turn == repeats
+                if turn and is_deep:
                     continue
-                row = measure(name, command, folder)
-                if name not in found or row["processor"] < found[name]["processor"]:
+                row = measure(name, command, folder, watched=is_last or is_deep)
+                if is_last:
+                    found[name]["memory"] = row["memory"]
+                elif name not in found or row["processor"] < found[name]["processor"]:
                     found[name] = row
     return found
 
