@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bn1d_conformance.cases import Case
     from bn1d_conformance.subject import Array, Subject
 
-#: (cases, channels, values a channel): from the middle one on, one of the three grows.
+#: (cases, channels, values a channel), by the name of what grows.
 SIZES = {
     "elements": [(1, 4, n) for n in (64, 1024, 16384, 65536)],
     "channels": [(1, c, 64) for c in (4, 64, 1024, 4096)],

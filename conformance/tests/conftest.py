@@ -182,6 +182,17 @@ def imported_by(folder):
     return call
 
 
+@pytest.fixture
+def students(folder, tmp_path):
+    """A folder with two submissions: a right layer, and one that tracks the biased variance."""
+    path = tmp_path / "students"
+    path.mkdir()
+    code = (folder / "layers.py").read_text()
+    (path / "ann.py").write_text(code)
+    (path / "bob.py").write_text(code.replace("var * n / (n - 1)", "var"))
+    return path
+
+
 @pytest.fixture(scope="session")
 def bn1d(folder):
     """Run the command in the subjects' folder."""

@@ -112,12 +112,8 @@ def test_an_address_without_a_cluster_is_told_at_once(monkeypatch, address):
     assert time.monotonic() - start < 30
 
 
-def test_students_are_judged_on_a_cluster_that_is_there(bn1d, folder, tmp_path):
-    students = tmp_path / "students"
-    students.mkdir()
-    code = (folder / "layers.py").read_text()
-    (students / "ann.py").write_text(code)
-    (students / "bob.py").write_text(code.replace("var * n / (n - 1)", "var"))
+@pytest.mark.usefixtures("students")
+def test_students_are_judged_on_a_cluster_that_is_there(bn1d, tmp_path):
     words = ("students:Right", "missing.py:Right", "--profile", "quick", "-k", "test_momentum")
     tables = [
         bn1d("run", *words, "-j", "2", "--json", engine, "--engine", engine, cwd=tmp_path)

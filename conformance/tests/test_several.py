@@ -399,12 +399,7 @@ def test_each_run_is_asked_the_same(monkeypatch):
 # The whole way
 
 
-def test_two_students_and_a_broken_one(bn1d, folder, tmp_path):
-    students = tmp_path / "students"
-    students.mkdir()
-    code = (folder / "layers.py").read_text()
-    (students / "ann.py").write_text(code)
-    (students / "bob.py").write_text(code.replace("var * n / (n - 1)", "var"))
+def test_two_students_and_a_broken_one(bn1d, students, tmp_path):
     (students / "carl.py").write_text("def broken(:")
     words = ["--profile", "quick", "-k", "test_momentum", "--json", "out"]
     ran = bn1d("run", "students:Right", "students/carl.py", *words, "-j", "2", cwd=tmp_path)
