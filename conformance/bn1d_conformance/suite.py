@@ -1,8 +1,8 @@
-"""The suite's hash: of what decides a verdict, without what is said about it.
+"""The suite's hash: of the requirements, the cases and the bounds, and of nothing else.
 
-It changes with a requirement, a case, a bound, a check, and with any code that has a say in a
-verdict. It does not change with comments, docstrings and blank lines; with a requirement's
-reasons (why, what breaks, where it comes from); or with the modules that are `OUTSIDE`.
+It changes with any of the three, and so with a check, be it by a sign. It does not change with
+comments, docstrings and blank lines; with a requirement's reasons (why, what breaks, its source);
+or with what brings a subject to its cases and counts what comes of them: the kit's version tells.
 """
 
 from __future__ import annotations
@@ -24,15 +24,12 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Folders, modules and tables of the kit that have no say in a verdict.
-OUTSIDE = {
-    "badge.py", "bn1d_worker.py", "bounded.py", "bugs.py", "bugs.toml", "cli.py",
-    "cli_results.py", "cli_run.py", "cli_vectors.py", "cli_wire.py", "command.py", "console.py",
-    "conversions.py", "dialects.toml", "diff.py", "files.py", "former.py", "kills.py",
-    "on_ray.py", "playground", "porting.py", "reading.py", "report.py", "report_diff.py",
-    "report_several.py", "several.py", "single.py", "site", "smoke.py", "suite.py", "template.py",
-    "textbook.py", "unavailable.py",
+#: What of the kit is the suite, beside the whole of `bn1d_reference`: by folder, module or table.
+ASKS = {
+    "arranged.py", "asked.py", "cases.py", "checks", "choices.py", "exact_cases.py", "machine.py",
+    "program.py", "programs.py",
 }  # fmt: skip
+JUDGES = {"dialect.py", "dialects.toml", "expected.py", "judge.py", "numbers.py", "trial.py"}
 REASONS = {"about", "breaks", "intent", "source", "title"}  # of an area and of a requirement
 #: A string or a comment: whatever else a sign of either kind stands in.
 LITERAL = re.compile(
@@ -47,18 +44,28 @@ ENDS = re.compile(r" *(?:[\n#]|\Z)")  # nothing but a comment follows on the lin
 @lru_cache(maxsize=1)
 def suite_hash() -> str:
     """The hash of the suite that is installed."""
-    files = {}
+    return digest(files())
+
+
+def files() -> dict[str, bytes]:
+    """What the files of the suite that is installed hold, by their names from their package on."""
+    found = {}
     for package in ("bn1d_reference", "bn1d_conformance"):
         folder = Path(str(resources.files(package)))
         for path in folder.rglob("*"):
-            if path.suffix in {".py", ".toml"} and not is_outside(path.relative_to(folder)):
-                files[f"{package}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
-    return digest(files)
+            name = path.relative_to(folder.parent)
+            if path.suffix in {".py", ".toml"} and is_within(name):
+                found[name.as_posix()] = path.read_bytes()
+    return found
 
 
-def is_outside(path: Path) -> bool:
-    """Whether a file has no say in a verdict; its path starts in its package."""
-    return not OUTSIDE.isdisjoint(path.parts)
+def is_within(name: Path) -> bool:
+    """Whether a file is the suite's.
+
+    Args:
+        name: its path from its package on.
+    """
+    return name.parts[0] == "bn1d_reference" or name.parts[1] in ASKS | JUDGES
 
 
 def digest(files: Mapping[str, bytes]) -> str:

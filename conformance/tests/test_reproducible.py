@@ -79,17 +79,30 @@ def test_no_order_and_no_split_changes_a_byte(bn1d, folder, tmp_path, monkeypatc
 @pytest.fixture(scope="module")
 def files():
     """The suite's files, by their names."""
-    return {
-        f"{root.name}/{path.relative_to(root).as_posix()}": path.read_bytes()
-        for root in ROOTS
-        for path in root.rglob("*")
-        if path.suffix in {".py", ".toml"} and not suite.is_outside(path.relative_to(root))
-    }
+    return suite.files()
 
 
-def test_the_hash_is_of_what_is_installed(files):
-    assert suite.digest(files) == suite.suite_hash()
-    assert len(files) > 60
+#: What a check sees of a subject: how it is called decides nothing that is asked of it.
+INTERFACE = {"guard", "subject"}
+
+
+def test_the_suite_is_all_that_a_check_asks_and_judges_by(files):
+    imported = set()
+    for path in Path(bn1d_conformance.__file__).parent.glob("checks/*.py"):
+        text = path.read_text("utf-8")
+        imported |= set(re.findall(r"^from bn1d_conformance\.(\w+)", text, re.MULTILINE))
+        for names in re.findall(r"^from bn1d_conformance import (.+)", text, re.MULTILINE):
+            imported |= set(names.split(", "))
+    within = {Path(name).parts[1].partition(".")[0] for name in files if "conformance" in name}
+    assert {"cases", "checks", "judge"} < imported
+    assert imported - within == INTERFACE
+    assert within == {name.partition(".")[0] for name in suite.ASKS | suite.JUDGES}
+
+
+@pytest.mark.parametrize("name", ["run.py", "plugin.py", "results.py", "adapters/wire.py"])
+def test_what_brings_a_subject_to_its_cases_is_no_part_of_it(files, name):
+    assert f"bn1d_conformance/{name}" not in files
+    assert not suite.is_within(Path("bn1d_conformance", name))
 
 
 #: By what is changed: the file, a pattern that is there once or more, and what is put there.
