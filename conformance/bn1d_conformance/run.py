@@ -357,9 +357,19 @@ def _pytest(options: Options, parent: Parent, folder: Path) -> int:
     arguments += ["--bn1d-shard", options.shard] if options.shard else []
     arguments += ["-x"] if options.fail_fast else []
     arguments += ["--bn1d-huge", str(HUGE)] if options.huge else []
-    if options.profile != "deep":  # small cases: threads would only wait for each other
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault(*_threads(options.profile))
     return call_pytest(arguments, parent)
+
+
+def _threads(profile: str) -> tuple[str, str]:
+    """The variable that says how OpenMP's threads share the processors, and its value.
+
+    Small cases have one thread: more would wait for each other. `deep` has large ones, and threads
+    that sleep while they wait. Where there are fewer processors than threads, as with `-j` or on a
+    busy machine, one that spins holds up the one that it waits for: a pass of milliseconds took
+    half a minute, which is a timeout.
+    """
+    return ("OMP_WAIT_POLICY", "PASSIVE") if profile == "deep" else ("OMP_NUM_THREADS", "1")
 
 
 def call_pytest(arguments: list[str], own: object) -> int:

@@ -331,3 +331,22 @@ def test_a_search_is_a_new_one_every_time():
 
 def test_a_seed_is_no_negative_number():
     assert here("run", "layers.py:Right", "--seed", "-1").returncode == WRONG_USE
+
+
+SAYS_ITS_THREADS = """
+import os
+raise SystemExit(f"{os.environ.get('OMP_NUM_THREADS')} {os.environ.get('OMP_WAIT_POLICY')}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"), [("quick", "1 None"), ("full", "1 None"), ("deep", "None PASSIVE")]
+)
+def test_threads_do_not_wait_for_each_other_at_the_processors_cost(
+    bn1d, tmp_path, monkeypatch, profile, said
+):
+    for variable in ("OMP_NUM_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(variable, raising=False)
+    (tmp_path / "says.py").write_text(SAYS_ITS_THREADS)
+    ran = bn1d("run", "says.py:BatchNorm", "--profile", profile, "-j", "2", cwd=tmp_path)
+    assert said in ran.stderr
