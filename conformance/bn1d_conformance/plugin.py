@@ -6,32 +6,26 @@ nor a framework until a check runs.
 
 from __future__ import annotations
 
-import faulthandler
 import functools
-import gc
 import json
 import os
 import secrets
 import signal
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from bn1d_conformance import parts
+from bn1d_conformance import parts, selection
 from bn1d_conformance.records import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
-    from bn1d_conformance.keep import Store
     from bn1d_conformance.trial import Memory, Trial
-    from bn1d_reference.spec import Requirement
 
-IMPORT_TIMEOUT = 30.0  # seconds that importing a target may take, at least
 PROFILES = ("quick", "full", "deep")
 MEMORY = pytest.StashKey["Memory | None"]()
 RECORDER = pytest.StashKey[Recorder]()
@@ -140,7 +134,7 @@ def pytest_collection(session: pytest.Session) -> Any:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let -k select by requirement: the ids are what users see."""
-    item.extra_keyword_matches.update(_ids(item))
+    item.extra_keyword_matches.update(selection.ids(item))
 
 
 @pytest.hookimpl(trylast=True)  # after -k
@@ -154,46 +148,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=checks)
         items[:] = [i for i in items if i not in set(checks)]
         return
-    checks.sort(key=_order)
+    checks.sort(key=selection.order)
     for place, item in enumerate(checks):
         item.stash[PLACE] = place
-    left = [item for item in _left(config, checks) if memory.rules.keys() & _ids(item)]
+    shard, folder = config.getoption("--bn1d-shard"), config.getoption("--bn1d-records")
+    left = selection.left(checks, shard, folder)
+    asked = [item for item in left if memory.rules.keys() & selection.ids(item)]
     small = not config.getoption("--bn1d-huge")
-    kept = [item for item in left if not (small and item.get_closest_marker("huge"))]
+    kept = [item for item in asked if not (small and item.get_closest_marker("huge"))]
     config.hook.pytest_deselected(items=[i for i in checks if i not in set(kept)])
     items[:] = kept + [i for i in items if i not in set(checks)]
-
-
-def _left(config: pytest.Config, checks: list[pytest.Item]) -> list[pytest.Item]:
-    """The checks of this part that no earlier attempt at the run has judged."""
-    shard, folder = config.getoption("--bn1d-shard"), config.getoption("--bn1d-records")
-    mine = parts.split(checks, _group, *shard) if shard else checks
-    done = folder / "done" if folder else None
-    if not (done and done.exists()):
-        return mine
-    judged = set(json.loads(done.read_text("utf-8")))
-    return [item for item in mine if item.nodeid not in judged]
-
-
-def _group(item: pytest.Item) -> object:
-    """What is judged in one place, because it shares answers: a family, or one check's cases."""
-    family = _order(item)[:3]
-    return family if family[0] else item.nodeid.partition("[")[0]
-
-
-def _order(item: pytest.Item) -> tuple[str, int, int, int]:
-    """Single checks in the order of the spec; then the families, each with all its areas.
-
-    The checks of a family ask the same questions, one after another, and share the answers.
-    """
-    from bn1d_conformance.numbers import FORMATS  # noqa: PLC0415
-    from bn1d_reference.spec import AREAS  # noqa: PLC0415
-
-    values = getattr(item, "callspec", None)
-    params = values.params if values and "family" in values.params else {}
-    area = AREAS.index(_ids(item)[0].rpartition("-")[0])
-    fmt = FORMATS.index(params["fmt"]) if params else 0
-    return (params.get("family", ""), fmt, params.get("rank", 0), area)
 
 
 def _memory(config: pytest.Config) -> Memory | None:
@@ -204,68 +168,19 @@ def _memory(config: pytest.Config) -> Memory | None:
 
 
 def _load(config: pytest.Config) -> Memory | None:
-    from bn1d_conformance import clock, dialect, targets  # noqa: PLC0415
+    """Load the subject; where it is refused, see to it that whoever reads this run hears why."""
+    from bn1d_conformance import loading  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
-    from bn1d_conformance.trial import Memory  # noqa: PLC0415
 
-    recorder = config.stash[RECORDER]
-    recorder.write("loading")
-    if config.getoption("--bn1d-records"):  # no item runs yet, so pytest's own watch is not set
-        patience = max(IMPORT_TIMEOUT, float(config.getini("faulthandler_timeout")))
-        faulthandler.dump_traceback_later(patience, exit=True, file=2)
     try:
-        with clock.of("import"), _made_for_good():
-            subject = targets.load(_request(config))
-        declared = {**subject.dialect, **_pairs(config.getoption("--bn1d-dialect"))}
-        dialect.check(declared)
+        return loading.memory(config, _target(config), _worker(config), config.stash[RECORDER])
     except TargetError as error:
-        recorder.write("refused", sentence=str(error), hint=error.hint)
         if config.getoption("--bn1d-records"):
             return None
         if _worker(config):  # what it raises while it collects is heard by nobody
             config.workeroutput[REFUSED] = f"{error} {error.hint}"  # type: ignore[attr-defined]
             return None
         raise pytest.UsageError(f"{error} {error.hint}") from None
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-    recorder.write(
-        "loaded",
-        name=subject.name,
-        version=subject.version,
-        adapter=subject.adapter,
-        dialect=declared,
-        language=getattr(subject, "language", "Python"),
-        homepage=getattr(subject, "homepage", ""),
-        device=getattr(subject, "device_name", ""),
-    )
-    option = config.getoption
-    return Memory(
-        subject,
-        option("--bn1d-profile"),
-        option("--bn1d-seed"),
-        recorder,
-        option("--bn1d-records"),
-        _worker(config),
-        store=_store(option("--bn1d-profile")),
-        dialect=dialect.differing(declared),
-        rules=_rules(option("--bn1d-spec"), option("--bn1d-profile")),
-    )
-
-
-@contextmanager
-def _made_for_good() -> Iterator[None]:
-    """Look through nothing that an import makes for garbage, now or later: it stays.
-
-    PyTorch's import leaves some 300,000 objects, which every full collection would go through.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)  # of xdist
@@ -273,52 +188,6 @@ def pytest_testnodedown(node: Any) -> None:
     """Say what a worker could not: that the subject can't be judged, and why."""
     if why := getattr(node, "workeroutput", {}).get(REFUSED):
         pytest.exit(why, pytest.ExitCode.USAGE_ERROR)
-
-
-def _rules(version: str | None, profile: str) -> Mapping[str, Requirement]:
-    """What is asked for."""
-    from bn1d_conformance import asked  # noqa: PLC0415
-    from bn1d_reference import spec  # noqa: PLC0415
-
-    try:
-        return asked.requirements(version or spec.CURRENT, profile)
-    except spec.SpecError as error:
-        raise pytest.UsageError(f"--bn1d-spec: {error}.") from None
-
-
-def _store(profile: str) -> Store | None:
-    """Where the oracle's answers are kept; not those to what `deep` draws: none comes again."""
-    from bn1d_conformance import keep  # noqa: PLC0415
-
-    home = None if profile == "deep" else keep.folder()
-    return keep.Store(home) if home else None
-
-
-def _request(config: pytest.Config) -> Any:
-    from bn1d_conformance.subject import Request, TargetError  # noqa: PLC0415
-
-    target, option = _target(config), config.getoption
-    if not target:
-        hint = "Give --bn1d-subject module:attr, for example torch.nn:BatchNorm1d."
-        raise TargetError("There is no subject to judge.", hint)
-    return Request(
-        target,
-        option("--bn1d-device"),
-        names=_pairs(option("--bn1d-map")),
-        worker=bool(option("--bn1d-worker")),
-        timeout=_timeout(config) or Request.timeout,
-    )
-
-
-def _pairs(words: list[str]) -> dict[str, str]:
-    """What stands before and after the sign of each `name=value`."""
-    return {name: value for name, _, value in (word.partition("=") for word in words)}
-
-
-def _timeout(config: pytest.Config) -> float:
-    """Seconds that pytest gives an item; 0 for as many as it takes."""
-    watched = config.pluginmanager.hasplugin("faulthandler")
-    return float(config.getini("faulthandler_timeout")) if watched else 0.0
 
 
 @pytest.hookimpl(wrapper=True)
@@ -338,7 +207,7 @@ def trial(request: pytest.FixtureRequest) -> Iterator[Trial]:
     memory = _memory(request.config)
     if memory is None:
         pytest.skip("the subject was refused")
-    ids, start = _ids(request.node), time.perf_counter()
+    ids, start = selection.ids(request.node), time.perf_counter()
     node, place = request.node.nodeid, request.node.stash.get(PLACE, 0)
     memory.recorder.write("item", nodeid=node, requirements=ids, place=place)
     try:
@@ -360,10 +229,6 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Any:
             pytest.xfail(running.report())
         pytest.fail(running.report(), pytrace=False)
     return result
-
-
-def _ids(item: pytest.Item) -> tuple[str, ...]:
-    return tuple(i for mark in item.iter_markers("requirement") for i in mark.args)
 
 
 def _skip(memory: Memory, ids: tuple[str, ...], verdict: str, why: str) -> None:
@@ -404,7 +269,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     expected = (pytest.fail.Exception, pytest.skip.Exception)
     if memory and call.excinfo and not call.excinfo.errisinstance(expected):
         said = f"{call.excinfo.typename}: {call.excinfo.value}"[:500]
-        memory.recorder.write("error", nodeid=item.nodeid, requirements=_ids(item), said=said)
+        memory.recorder.write(
+            "error", nodeid=item.nodeid, requirements=selection.ids(item), said=said
+        )
     if report.failed and item.config.getoption("--bn1d-records"):
         report.longrepr = None  # the records have it, and what crosses to the parent must be UTF-8
     return report

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bn1d_conformance import asked, cases, plugin, records, targets, trial
+from bn1d_conformance import asked, cases, plugin, records, selection, targets, trial
 from bn1d_conformance.run import call_pytest
 from bn1d_conformance.subject import Request
 from bn1d_reference import spec
@@ -92,19 +92,15 @@ class Session:
             self.memory, subject=targets.load(Request(target)), profile=profile,
             recorder=Clerk(tell), steps=OrderedDict(), facts={}, lost=Counter(), rules=rules,
         )  # fmt: skip
-        about = [item for item in self.items if rules.keys() & _ids(item)]
+        about = [item for item in self.items if rules.keys() & selection.ids(item)]
         items = sorted(about, key=partial(_distance, first))
         for item, following in zip(items, [*items[1:], None], strict=True):
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
 
 
-def _ids(item: pytest.Item) -> set[str]:
-    return {i for mark in item.iter_markers("requirement") for i in mark.args}
-
-
 def _distance(first: str, item: pytest.Item) -> int:
     """0 for a check of the requirement, 1 for one of its area, 2 for any other."""
-    ids = _ids(item)
+    ids = selection.ids(item)
     areas = {i.rpartition("-")[0] for i in ids}
     return 0 if first in ids else 1 if first.rpartition("-")[0] in areas else 2
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, plugin, reading, results
+from bn1d_conformance import cli, loading, reading, results
 from bn1d_conformance.run import Options
 from bn1d_reference import spec
 
@@ -95,4 +95,4 @@ def test_a_version_that_is_none_is_wrong_use(version):
 
 def test_pytests_door_refuses_it_too():
     with pytest.raises(pytest.UsageError, match=r"there is no spec '9\.9'"):
-        plugin._rules("9.9", "full")
+        loading.rules("9.9", "full")
