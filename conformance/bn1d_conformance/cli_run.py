@@ -166,10 +166,10 @@ def _expects(expect: Path | None, shard: str, *, update: bool) -> None:
 
 def _asked(words: list[str]) -> list[str]:
     """The targets that the words of the command line stand for, each once."""
-    from bn1d_conformance import several  # noqa: PLC0415
+    from bn1d_conformance.given import expand  # noqa: PLC0415
 
     with console.refusals():
-        return [*dict.fromkeys(target for word in words for target in several.expand(word))]
+        return [*dict.fromkeys(target for word in words for target in expand(word))]
 
 
 def _of_one(**options: object) -> None:

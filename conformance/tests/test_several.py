@@ -1,4 +1,4 @@
-"""Several subjects in one command: what words stand for, how they are judged, what is said."""
+"""Several subjects in one command: how they are judged, and what is said."""
 
 import asyncio
 import json
@@ -23,7 +23,6 @@ from bn1d_conformance import (
     report_several,
     several,
     single,
-    targets,
 )
 from bn1d_conformance.run import Options
 from bn1d_conformance.several import Plan, Row
@@ -32,102 +31,6 @@ from bn1d_conformance.subject import TargetError
 
 CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
 PUBLISHED = Path(__file__).parents[1] / "results" / "torch.nn.BatchNorm1d.json"
-
-
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """Write files into a folder, by name, and work there."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(**contents):
-        for name, text in contents.items():
-            path = tmp_path / f"{name.replace('__', '/')}.py"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, "utf-8")
-
-    return call
-
-
-# What words stand for
-
-
-def test_a_folder_stands_for_its_files_in_order_and_not_for_private_ones(files):
-    files(students__b="", students__a="", students___helper="", students__deep__c="")
-    assert several.expand("students") == ["students/a.py", "students/b.py"]
-    assert several.expand("students:BN") == ["students/a.py:BN", "students/b.py:BN"]
-
-
-def test_a_pattern_stands_for_the_files_that_match(files):
-    files(s__ann__bn="", s__bob__bn="", s__bob__other="")
-    assert several.expand("s/*/bn.py:BN") == ["s/ann/bn.py:BN", "s/bob/bn.py:BN"]
-
-
-@pytest.mark.parametrize(
-    "word", ["torch.nn:BatchNorm1d", "torch-script", "mine.py", "C:\\mine.py:BN", "missing/"]
-)
-def test_other_words_stand_for_themselves(word):
-    assert several.expand(word) == [word]
-
-
-@pytest.mark.parametrize("word", ["empty", "empty:BN", "nothing/*.py"])
-def test_no_file_to_judge_is_wrong_use(tmp_path, monkeypatch, word):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "empty").mkdir()
-    ran = CliRunner().invoke(cli.app, ["run", word])
-    assert ran.exit_code == WRONG_USE
-    assert "has no Python file to judge" in ran.stderr
-
-
-@pytest.mark.parametrize(
-    ("code", "name"),
-    [
-        ("class Layer: pass", "Layer"),
-        ("class Linear: pass\nclass MyBatchNorm: pass\ndef main(): pass", "MyBatchNorm"),
-        ("class BN1d: pass\nclass BN2d: pass", "BN1d"),
-        ("class _Base: pass\ndef batch_norm(x): pass\ndef helper(): pass", "batch_norm"),
-    ],
-)
-def test_a_file_alone_names_its_layer(files, code, name):
-    files(mine=code + "\nraise SystemExit('it is parsed, and not run')")
-    assert targets.named("mine.py") == f"mine.py:{name}"
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        ("x = 3", "mine.py defines no class and no function."),
-        ("class A: pass\nclass B: pass", "mine.py defines A, B."),
-        ("def broken(:", "mine.py can't be parsed: invalid syntax"),
-        ("(" * 5000, "mine.py can't be parsed: "),
-        ("\0", "mine.py can't be parsed: "),
-    ],
-)
-def test_a_file_alone_that_leaves_a_choice_is_refused(files, code, words):
-    files(mine=code)
-    with pytest.raises(TargetError) as caught:
-        targets.named("mine.py")
-    assert str(caught.value).startswith(words)
-
-
-def test_a_file_that_is_not_there_is_refused():
-    ran = CliRunner().invoke(cli.app, ["run", "missing.py"])
-    assert (ran.exit_code, "There is no file missing.py." in ran.stderr) == (WRONG_USE, True)
-
-
-# Results files
-
-
-@pytest.mark.parametrize(
-    ("words", "names"),
-    [
-        (["s/a.py", "s/b.py:BN"], ["a.json", "b.json"]),
-        (["s/a/bn.py", "s/b/bn.py"], ["s-a-bn.py.json", "s-b-bn.py.json"]),
-        (["torch.nn:BatchNorm1d", "../x y.py"], ["torch.nn-BatchNorm1d.json", "x-y.json"]),
-        (["a:b", "a-b", "A:B"], ["a-b.json", "a-b-2.json", "A-B-3.json"]),
-    ],
-)
-def test_every_subject_has_a_file_of_its_own(words, names):
-    assert several.file_names(words) == names
 
 
 # The scheduler, with programs in the place of runs
