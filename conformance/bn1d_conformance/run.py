@@ -38,10 +38,15 @@ HANDS_OFF = (
     "PYTEST_XDIST_WORKER",
     "PYTEST_XDIST_WORKER_COUNT",
 )
-#: pytest's own plugins of which no verdict has anything, and which cost as much as the oracle:
-#: in three phases of every item they catch what is logged, printed and warned of, which goes to a
-#: file here, and collect garbage five times.
-UNUSED = ("logging", "capture", "warnings", "unraisableexception", "threadexception")
+#: pytest's own plugins of which no verdict has anything. The first five cost as much as the
+#: oracle: in three phases of every item they catch what is logged, printed and warned of, which
+#: goes to a file here, and collect garbage five times. The others wrap every item or fixture too,
+#: or import what nobody here uses.
+UNUSED = (
+    "logging", "capture", "warnings", "unraisableexception", "threadexception",
+    "debugging", "doctest", "junitxml", "legacypath", "pastebin", "setuponly", "setupplan",
+    "stepwise", "subtests", "unittest",
+)  # fmt: skip
 AGAIN = "rerun"  # an outcome of pytest's reports: this one says nothing
 HUGE = 2**31  # values of a batch that --huge asks for, at least
 GRACE = 2.0  # seconds in which a process that hung up has ended
