@@ -25,7 +25,7 @@ import tempfile
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from bn1d_conformance import report
+from bn1d_conformance.reports import report
 
 ROOT = Path(__file__).resolve().parent.parent
 #: The pages, and the names under which their Python is there.

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 
 import typer
 
-from bn1d_conformance import cli_results, cli_run, cli_vectors, cli_wire, console
-from bn1d_conformance.console import wrong_use
+from bn1d_conformance.commands import results, run, vectors, wire
+from bn1d_conformance.commands.console import refusal, wrong_use
+from bn1d_conformance.exits import KIT_ERROR
 
 app = typer.Typer(
     help="Is this BatchNorm1d right, and if not, exactly what is wrong with it?",
@@ -21,11 +22,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(cli_vectors.app, name="vectors")
-app.add_typer(cli_results.app, name="results")
-app.add_typer(cli_wire.adapter_app, name="adapter")
-app.command("smoke")(cli_wire.smoke)
-app.command("run")(cli_run.run)
+app.add_typer(vectors.app, name="vectors")
+app.add_typer(results.app, name="results")
+app.add_typer(wire.adapter_app, name="adapter")
+app.command("smoke")(wire.smoke)
+app.command("run")(run.run)
 
 
 @app.callback(invoke_without_command=True)
@@ -99,8 +100,8 @@ def porting(
     new: Annotated[str, typer.Argument(metavar="TO", help="The same.")],
 ) -> None:
     """Print what differs between two subjects by convention, and code that converts."""
-    from bn1d_conformance import porting as guide  # noqa: PLC0415
-    from bn1d_conformance import reading  # noqa: PLC0415
+    from bn1d_conformance.documents import reading  # noqa: PLC0415
+    from bn1d_conformance.site import porting as guide  # noqa: PLC0415
 
     known = guide.documented()
     try:
@@ -143,8 +144,8 @@ def repro(
     ] = "",
 ) -> None:
     """Print a script that shows a failure without the kit."""
-    from bn1d_conformance import reading  # noqa: PLC0415
-    from bn1d_conformance import repro as writer  # noqa: PLC0415
+    from bn1d_conformance.documents import reading  # noqa: PLC0415
+    from bn1d_conformance.reports import repro as writer  # noqa: PLC0415
 
     try:
         typer.echo(writer.script(reading.load(result), case))
@@ -159,8 +160,8 @@ def main() -> None:
     try:
         app()
     except OSError as error:
-        typer.echo(f"bn1d: {console.refusal(error)}", err=True)
-        sys.exit(console.KIT_ERROR)
+        typer.echo(f"bn1d: {refusal(error)}", err=True)
+        sys.exit(KIT_ERROR)
     except Exception as error:  # noqa: BLE001 - the last resort: one sentence, and the code for it
         typer.echo(f"bn1d: the kit itself failed: {type(error).__name__}: {error}", err=True)
-        sys.exit(console.KIT_ERROR)
+        sys.exit(KIT_ERROR)

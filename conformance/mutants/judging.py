@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bn1d_conformance import asked, cases, plugin, records, selection, targets, trial
-from bn1d_conformance.run import call_pytest
+from bn1d_conformance import asked, cases, plugin, records, targets, trial
+from bn1d_conformance.plugin import selection
+from bn1d_conformance.running.run import call_pytest
 from bn1d_conformance.subject import Request
 from bn1d_reference import spec
 

@@ -13,8 +13,9 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from bn1d_conformance import expectations, reading, targets
+from bn1d_conformance import expectations, targets
 from bn1d_conformance.adapters.recorded import RecordedSubject
+from bn1d_conformance.documents import reading
 from bn1d_conformance.expectations import Expectation, ExpectationsError
 from bn1d_conformance.subject import Request, TargetError
 from bn1d_conformance.vectors import archive, tables

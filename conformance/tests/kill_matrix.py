@@ -27,7 +27,8 @@ sys.path.insert(0, str(Path(__file__).parent / "zoo"))
 from register import GAPS, MUTANTS
 from runs import ZOO, call_pytest, from_zoo, here
 
-from bn1d_conformance import kills, results
+from bn1d_conformance import results
+from bn1d_conformance.documents import kills
 
 PATIENCE = 600.0  # seconds that one mutant may take
 FILE = ZOO / "kills.json"

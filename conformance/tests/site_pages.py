@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from bn1d_conformance import kills
+from bn1d_conformance.documents import kills
 from bn1d_reference import SPEC_VERSION, spec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bn1d_conformance import asked
-from bn1d_conformance.run import Options, run
+from bn1d_conformance.running.run import Options, run
 from bn1d_conformance.subject import TargetError
 from bn1d_reference import spec
 

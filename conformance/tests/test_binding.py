@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 import bn1d_conformance.checks
-from bn1d_conformance import asked, binding
+from bn1d_conformance import asked
+from bn1d_conformance.site import binding
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_reference import spec
 

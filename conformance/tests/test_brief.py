@@ -34,7 +34,7 @@ def told(tmp_path):
 
     (tmp_path / "test_items.py").write_text(ITEMS)
     words = ["--noconftest", "-p", "no:cacheprovider", "-p", "no:terminal"]
-    own = ["-p", "bn1d_conformance.brief", "-c", str(tmp_path / "none.ini")]
+    own = ["-p", "bn1d_conformance.plugin.brief", "-c", str(tmp_path / "none.ini")]
     (tmp_path / "none.ini").write_text("[pytest]\n")
     pytest.main([*words, *own, str(tmp_path / "test_items.py")], plugins=[Parent()])
     return reports

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from bn1d_conformance import bugs
-from bn1d_conformance.bugs import BugError, caught_by, parse, reports
+from bn1d_conformance.site import bugs
+from bn1d_conformance.site.bugs import BugError, caught_by, parse, reports
 from bn1d_reference import spec
 
 FIRST = {f"B{n:03}" for n in range(1, 231)}  # never fewer

@@ -218,7 +218,7 @@ def test_a_run_from_the_parent_imports_no_framework(python, folder):
     ran = python(
         """
         import sys
-        from bn1d_conformance.run import Options, run
+        from bn1d_conformance.running.run import Options, run
         run(Options("modules.py:Shifted", profile="quick", select="test_constructs"))
         print("torch" in sys.modules)
         """,

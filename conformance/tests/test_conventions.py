@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cases, cli, dialect, reading, results
+from bn1d_conformance import cases, cli, dialect, results
+from bn1d_conformance.documents import reading
 from bn1d_conformance.expected import Expected
 from bn1d_conformance.judge import examine
 from bn1d_conformance.keep import Store

@@ -12,8 +12,9 @@ from mkdocs.utils.yaml import yaml_load
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser
 
-from bn1d_conformance import cli, report, results, site
+from bn1d_conformance import cli, results, site
 from bn1d_conformance.playground.examples import EXAMPLES
+from bn1d_conformance.reports import report
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from bn1d_conformance import cli, expectations, results
 from bn1d_conformance.expectations import Applied, Expectation, ExpectationsError
-from bn1d_conformance.run import Options
+from bn1d_conformance.running.run import Options
 from bn1d_reference import spec
 
 CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bn1d_conformance import files, guard, keep, partial, records, run
+from bn1d_conformance import files, guard, keep, records
+from bn1d_conformance.running import partial, run
 from bn1d_conformance.subject import SubjectError
 
 # A full disk

@@ -14,7 +14,7 @@ from textwrap import dedent
 
 import pytest
 
-from bn1d_conformance import partial
+from bn1d_conformance.running import partial
 
 CONFORMS, DIVERGES, WRONG_USE, STOPPED = 0, 1, 2, 3
 SOME = ("--profile", "quick", "-k", "test_stats")

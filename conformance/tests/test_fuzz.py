@@ -13,7 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, console, expectations
+from bn1d_conformance import cli, expectations
+from bn1d_conformance.commands import console
 from bn1d_conformance.expectations import Expectation
 from bn1d_reference import spec
 

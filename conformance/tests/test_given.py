@@ -3,7 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, given, targets
+from bn1d_conformance import cli, targets
+from bn1d_conformance.running import given
 from bn1d_conformance.subject import TargetError
 
 WRONG_USE = 2

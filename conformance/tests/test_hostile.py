@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import reading
+from bn1d_conformance.documents import reading
 
 ZOO = Path(__file__).parent / "zoo"
 DIVERGES, WRONG_USE, NARROWED = 1, 2, 3

@@ -53,7 +53,7 @@ def asked(python, tmp_path_factory):
         words += ["--bn1d-subject", target, "--bn1d-records", str(records)]
         words += ["--bn1d-huge", huge] if huge else []
         ran = python(f"""
-            from bn1d_conformance.run import call_pytest
+            from bn1d_conformance.running.run import call_pytest
             raise SystemExit(call_pytest({words!r}, object()))
         """)
         assert ran.returncode in (0, 1, 5), ran.stdout + ran.stderr

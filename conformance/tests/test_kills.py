@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import bugs, kills
-from bn1d_conformance.kills import KillsError
-from bn1d_conformance.site import kill_pages, markup, spec_pages
+from bn1d_conformance.documents import kills
+from bn1d_conformance.documents.kills import KillsError
+from bn1d_conformance.site import bugs, kill_pages, markup, spec_pages
 from bn1d_reference import spec
 
 ZOO = Path(__file__).parent / "zoo"

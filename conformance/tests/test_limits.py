@@ -15,7 +15,8 @@ import pytest
 from safetensors.numpy import save
 
 import bn1d_conformance
-from bn1d_conformance import bounded, expectations, guard, reading, records
+from bn1d_conformance import bounded, expectations, guard, records
+from bn1d_conformance.documents import reading
 from bn1d_conformance.expectations import ExpectationsError
 from bn1d_conformance.subject import TargetError
 from bn1d_conformance.vectors import archive, tables

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, merge, parts, reading, results
-from bn1d_conformance.run import Options
+from bn1d_conformance import cli, parts, results
+from bn1d_conformance.documents import merge, reading
+from bn1d_conformance.running.run import Options
 from bn1d_reference import spec
 
 CONFORMS, DIVERGES, WRONG_USE, INCOMPLETE = 0, 1, 2, 3

@@ -8,8 +8,9 @@ import pytest
 
 ray = pytest.importorskip("ray", reason="Ray is an extra")
 
-from bn1d_conformance import on_ray, reading, several, single  # noqa: E402 - after it is known to be here
-from bn1d_conformance.several import Plan  # noqa: E402
+from bn1d_conformance.documents import reading  # noqa: E402 - after it is known to be here
+from bn1d_conformance.running import on_ray, several, single  # noqa: E402 - after it is known to be here
+from bn1d_conformance.running.several import Plan  # noqa: E402
 from bn1d_conformance.subject import TargetError  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="programs that use signals")

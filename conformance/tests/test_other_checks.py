@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import kills
+from bn1d_conformance.documents import kills
 from bn1d_conformance.site import other_checks
 
 FOLDER = Path(__file__).resolve().parents[1]

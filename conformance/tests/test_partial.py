@@ -11,8 +11,9 @@ from dataclasses import replace
 
 import pytest
 
-from bn1d_conformance import partial, records, results
-from bn1d_conformance.run import Options
+from bn1d_conformance import records, results
+from bn1d_conformance.running import partial
+from bn1d_conformance.running.run import Options
 from bn1d_conformance.subject import TargetError
 
 CONFORMS, DIVERGES, WRONG_USE, INCOMPLETE = 0, 1, 2, 3

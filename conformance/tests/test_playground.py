@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bn1d_conformance import textbook
-from bn1d_conformance.playground import Playground, wording
+from bn1d_conformance.playground import Playground, textbook, wording
 from bn1d_conformance.playground.examples import EXAMPLES
 from bn1d_conformance.site import playground_page
 from bn1d_reference.formats import FP32

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, conversions, dialect, porting, results
-from bn1d_conformance.porting import PYTORCH, Side
-from bn1d_conformance.run import Options
+from bn1d_conformance import cli, dialect, results
+from bn1d_conformance.running.run import Options
+from bn1d_conformance.site import conversions, porting
+from bn1d_conformance.site.porting import PYTORCH, Side
 from bn1d_reference.formats import FP64
 from bn1d_reference.oracle import BatchNorm1d
 from bn1d_reference.spec import requirements

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, parts, reading, results
-from bn1d_conformance.run import Options
+from bn1d_conformance import cli, parts, results
+from bn1d_conformance.documents import reading
+from bn1d_conformance.running.run import Options
 from bn1d_reference import SPEC_VERSION, spec
 
 WRONG_USE = 2

@@ -13,8 +13,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, program, repro
+from bn1d_conformance import cli, program
 from bn1d_conformance.numbers import DTYPES
+from bn1d_conformance.reports import repro
 from bn1d_reference import spec
 
 BARE = """

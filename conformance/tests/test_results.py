@@ -12,7 +12,7 @@ import pytest
 import bn1d_conformance
 from bn1d_conformance import asked, program, results
 from bn1d_conformance.numbers import DTYPES
-from bn1d_conformance.run import Options
+from bn1d_conformance.running.run import Options
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_reference import SPEC_VERSION, spec
 

@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import badge, cli, diff, former, reading, results, site, unavailable
-from bn1d_conformance.run import Options
+from bn1d_conformance import cli, results, site
+from bn1d_conformance.documents import badge, diff, former, reading, unavailable
+from bn1d_conformance.running.run import Options
 from bn1d_conformance.site import markup, spec_pages
 from bn1d_reference import spec
 

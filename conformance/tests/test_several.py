@@ -15,18 +15,14 @@ import pytest
 from typer.testing import CliRunner
 
 import bn1d_conformance
-from bn1d_conformance import (
-    cli,
-    command,
-    console,
-    reading,
-    report_several,
-    several,
-    single,
-)
-from bn1d_conformance.run import Options
-from bn1d_conformance.several import Plan, Row
-from bn1d_conformance.single import Ended
+from bn1d_conformance import cli
+from bn1d_conformance.commands import console
+from bn1d_conformance.documents import reading
+from bn1d_conformance.reports import report_several
+from bn1d_conformance.running import command, several, single
+from bn1d_conformance.running.run import Options
+from bn1d_conformance.running.several import Plan, Row
+from bn1d_conformance.running.single import Ended
 from bn1d_conformance.subject import TargetError
 
 CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3

@@ -20,9 +20,11 @@ from site_pages import (
 )
 from typer.testing import CliRunner
 
-from bn1d_conformance import bugs, cli, kills, site
+from bn1d_conformance import cli, site
+from bn1d_conformance.documents import kills
 from bn1d_conformance.site import (
     bug_pages,
+    bugs,
     find_page,
     kill_pages,
     mutant_pages,

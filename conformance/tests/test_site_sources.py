@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import binding
-from bn1d_conformance.site import sources, spec_pages
+from bn1d_conformance.site import binding, sources, spec_pages
 from bn1d_reference import spec
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bn1d_conformance import cli, loading, reading, results
-from bn1d_conformance.run import Options
+from bn1d_conformance import cli, results
+from bn1d_conformance.documents import reading
+from bn1d_conformance.plugin import loading
+from bn1d_conformance.running.run import Options
 from bn1d_reference import spec
 
 with pytest.MonkeyPatch.context() as patch:

@@ -6,9 +6,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from bn1d_conformance import reading, records, results
+from bn1d_conformance import records, results
 from bn1d_conformance.bounded import printable
-from bn1d_conformance.run import Options
+from bn1d_conformance.documents import reading
+from bn1d_conformance.running.run import Options
 from bn1d_reference import spec
 
 

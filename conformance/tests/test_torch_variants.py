@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from bn1d_conformance import repro, targets
+from bn1d_conformance import targets
 from bn1d_conformance.adapters import torch_functions
+from bn1d_conformance.reports import repro
 from bn1d_conformance.subject import CAPABILITIES, Config, Request, State, SubjectError
 
 #: PyTorch 2.13 advises against TorchScript; who runs it still wants to know whether it is right.

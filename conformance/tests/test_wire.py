@@ -13,7 +13,7 @@ import pytest
 
 from bn1d_conformance import results
 from bn1d_conformance.adapters import wire
-from bn1d_conformance.run import Options
+from bn1d_conformance.running.run import Options
 from bn1d_conformance.subject import Config, Request, State, SubjectError, TargetError
 from bn1d_conformance.wire import session
 from bn1d_conformance.wire.process import Process

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from bn1d_conformance import cli, program
 from bn1d_conformance.adapters.wire import session_of
-from bn1d_conformance.repro_wire import decode
+from bn1d_conformance.reports.repro_wire import decode
 from bn1d_conformance.subject import Request
 from bn1d_conformance.wire import protocol
 from bn1d_conformance.wire.smoke import MANNERS, smoke

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bn1d_conformance.bugs import bugs
+from bn1d_conformance.site.bugs import bugs
 from bn1d_reference import spec
 
 ZOO = Path(__file__).parent / "zoo"

@@ -6,8 +6,8 @@ from conftest import KINDS, NARROW, PAGES, PAPER, ROOT, WIDE
 from mkdocs.utils import meta
 from mkdocs.utils.yaml import yaml_load
 
+from bn1d_conformance.documents.unavailable import no_result
 from bn1d_conformance.site import subject_page
-from bn1d_conformance.unavailable import no_result
 
 #: The rules that look at colours. They are half of the work: a dark page is held to them alone,
 #: being the light one in all else, and a narrow page, whose colours are the wide one's, is not.

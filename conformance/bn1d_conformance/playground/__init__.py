@@ -11,8 +11,7 @@ import json
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import textbook
-from bn1d_conformance.playground import tables
+from bn1d_conformance.playground import tables, textbook
 from bn1d_conformance.playground.wording import matrix, number, vector
 from bn1d_reference.oracle import BatchNorm1d
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from bn1d_conformance.playground.tables import Table
-    from bn1d_conformance.textbook import Pass
+    from bn1d_conformance.playground.textbook import Pass
 
 MOST_CHANNELS = 8
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, TypedDict
 
-from bn1d_conformance import textbook
+from bn1d_conformance.playground import textbook
 from bn1d_conformance.playground.wording import exact, rounded
 from bn1d_reference.formats import FP32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bn1d_conformance.textbook import Pass
+    from bn1d_conformance.playground.textbook import Pass
     from bn1d_reference.oracle import BatchNorm1d, Gradients
     from bn1d_reference.surd import Surd
 

@@ -12,9 +12,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import former, kills, porting, reading
-from bn1d_conformance.kills import KillsError
-from bn1d_conformance.reading import ResultsError
+from bn1d_conformance.documents import former, kills, reading
+from bn1d_conformance.documents.kills import KillsError
+from bn1d_conformance.documents.reading import ResultsError
 from bn1d_conformance.site import (
     accuracy,
     ages,
@@ -25,6 +25,7 @@ from bn1d_conformance.site import (
     llms,
     mutant_pages,
     playground_page,
+    porting,
     published,
     results_page,
     spec_pages,

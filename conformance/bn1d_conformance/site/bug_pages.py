@@ -5,15 +5,15 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.binding import checks
-from bn1d_conformance.bugs import bugs, caught_by, reports
+from bn1d_conformance.site.binding import checks
+from bn1d_conformance.site.bugs import bugs, caught_by, reports
 from bn1d_conformance.site.markup import ADDRESS, code, link, literal, prose, table, web
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bn1d_conformance.bugs import Bug
+    from bn1d_conformance.site.bugs import Bug
 
 SPEC = "../spec/"  # from a drawn page
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bn1d_conformance import kills
+from bn1d_conformance.documents import kills
 from bn1d_conformance.site import glance, other_checks, published, speed
 from bn1d_conformance.site.markup import literal, number, table
 from bn1d_conformance.site.plot import Axis, Plot, Series
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from bn1d_conformance.kills import Kills
+    from bn1d_conformance.documents.kills import Kills
     from bn1d_conformance.results import Result
 
     F32 = np.ndarray[Any, np.dtype[np.float32]]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bn1d_conformance.documents.unavailable import is_absent
 from bn1d_conformance.site.markup import literal, table, toned, verdict_badge
 from bn1d_conformance.site.matrix import SIGNS, boxed, by_requirement, cell_of, overall
 from bn1d_conformance.site.results_page import absence, linked
-from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.bugs import seen_in
-from bn1d_conformance.kills import owing
+from bn1d_conformance.documents.kills import owing
 from bn1d_conformance.site.bug_pages import link_to
+from bn1d_conformance.site.bugs import seen_in
 from bn1d_conformance.site.markup import code, link, literal, number, prose, table
 from bn1d_reference import spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bn1d_conformance.kills import Gap, Kills, Mutant
+    from bn1d_conformance.documents.kills import Gap, Kills, Mutant
     from bn1d_reference.spec import Area
 
 SPEC = "../spec/"  # from a drawn page

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bn1d_conformance.documents.unavailable import is_absent
 from bn1d_conformance.site.markup import TONES, flat, literal, toned
-from bn1d_conformance.unavailable import is_absent
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from bn1d_conformance.kills import Kills, Mutant
+    from bn1d_conformance.documents.kills import Kills, Mutant
 
 #: The areas of what every check looks at: outputs, statistics and gradients, and their accuracy.
 NUMBERS = ("TRAIN", "EVAL", "STATS", "GRAD", "NUM")

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bn1d_conformance.unavailable import is_absent
+from bn1d_conformance.documents.unavailable import is_absent
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from bn1d_conformance.documents.unavailable import sentence
 from bn1d_conformance.site.markup import (
     TONES,
     code,
@@ -17,7 +18,6 @@ from bn1d_conformance.site.markup import (
     verdict_badge,
 )
 from bn1d_conformance.site.matrix import matrix
-from bn1d_conformance.unavailable import sentence
 
 if TYPE_CHECKING:
     from bn1d_conformance.site.published import Backends, Published, Result

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bn1d_conformance.diff import diff
+from bn1d_conformance.documents.diff import diff
 from bn1d_conformance.site.markup import link, literal, table, verdict_badge
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import tokenize
 from importlib import resources
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from bn1d_conformance import binding
+from bn1d_conformance.site import binding
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

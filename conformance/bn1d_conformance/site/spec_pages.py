@@ -24,7 +24,7 @@ from bn1d_reference import SPEC_VERSION, spec
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bn1d_conformance.kills import Kills
+    from bn1d_conformance.documents.kills import Kills
     from bn1d_conformance.site.published import Published
     from bn1d_conformance.site.sources import Passage
     from bn1d_reference.spec import Area, Requirement

@@ -9,7 +9,9 @@ import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import command, dialect
+from bn1d_conformance import dialect
+from bn1d_conformance.documents.unavailable import is_absent, sentence
+from bn1d_conformance.running import command
 from bn1d_conformance.site import accuracy, since
 from bn1d_conformance.site.markup import (
     MOST,
@@ -28,7 +30,6 @@ from bn1d_conformance.site.markup import (
     wide,
 )
 from bn1d_conformance.site.results_page import absence, sums
-from bn1d_conformance.unavailable import is_absent, sentence
 from bn1d_reference import spec
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from bn1d_conformance import plugin, run
+from bn1d_conformance import plugin
 from bn1d_conformance.adapters.exact import ExactLayer
 from bn1d_conformance.records import Recorder
+from bn1d_conformance.running import run
 from bn1d_conformance.subject import COUNTER, UnaskedError
 from bn1d_conformance.trial import Memory
 from bn1d_conformance.vectors import steps

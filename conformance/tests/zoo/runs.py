@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bn1d_conformance import plugin, records, results
-from bn1d_conformance.run import Options
+from bn1d_conformance.running.run import Options
 
 ZOO = Path(__file__).parent
 CHECKS = Path(plugin.__file__).parent / "checks"

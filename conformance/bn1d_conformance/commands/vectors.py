@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bn1d_conformance import console
-from bn1d_conformance.cli_run import Dialect, convention
+from bn1d_conformance.commands import console
+from bn1d_conformance.commands.run import Dialect, convention
 
 if TYPE_CHECKING:
     from bn1d_conformance.vectors.archive import Recorded, Vector
@@ -71,7 +71,7 @@ def judge_command(
     dialect: Dialect = None,
 ) -> None:
     """Judge what a device answered, as a run on the device itself would be judged."""
-    from bn1d_conformance.run import Options  # noqa: PLC0415
+    from bn1d_conformance.running.run import Options  # noqa: PLC0415
     from bn1d_conformance.vectors import archive  # noqa: PLC0415
 
     place = answers or folder / "answers"

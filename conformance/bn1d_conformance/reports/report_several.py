@@ -10,16 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bn1d_conformance import report
 from bn1d_conformance.bounded import printable
+from bn1d_conformance.reports import report
 from bn1d_conformance.results import FAILING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from bn1d_conformance.run import Options
-    from bn1d_conformance.several import Row
+    from bn1d_conformance.running.run import Options
+    from bn1d_conformance.running.several import Row
 
 VERDICTS = ("conforms", "diverges", "incomplete", "no-result")
 STYLE = {**report.STYLE, "no-result": "bold yellow"}

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import bounded, reading
+from bn1d_conformance import bounded
 from bn1d_conformance.bounded import printable
-from bn1d_conformance.console import WRONG_USE
+from bn1d_conformance.documents import reading
+from bn1d_conformance.exits import WRONG_USE
 from bn1d_conformance.wire.process import KEEPER
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bn1d_conformance import console
+from bn1d_conformance.commands import console
+from bn1d_conformance.exits import WRONG_USE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,13 +30,13 @@ app = typer.Typer(
 
 def _load(path: Path) -> Result:
     """Read a results file, or refuse it in one sentence."""
-    from bn1d_conformance import reading  # noqa: PLC0415
+    from bn1d_conformance.documents import reading  # noqa: PLC0415
 
     return _read(path, reading.load)
 
 
 def _read(path: Path, load: Callable[[Path], Result]) -> Result:
-    from bn1d_conformance.reading import ResultsError  # noqa: PLC0415
+    from bn1d_conformance.documents.reading import ResultsError  # noqa: PLC0415
 
     try:
         return load(path)
@@ -56,8 +57,10 @@ def merge_command(
     ],
 ) -> None:
     """Join the parts of a run: OUT is what one run would have written."""
-    from bn1d_conformance import merge, report, results  # noqa: PLC0415
-    from bn1d_conformance.reading import ResultsError  # noqa: PLC0415
+    from bn1d_conformance import results  # noqa: PLC0415
+    from bn1d_conformance.documents import merge  # noqa: PLC0415
+    from bn1d_conformance.documents.reading import ResultsError  # noqa: PLC0415
+    from bn1d_conformance.reports import report  # noqa: PLC0415
 
     _writable(out)
     documents = [(str(path), _load(path)) for path in parts]
@@ -78,7 +81,8 @@ def diff_command(
     json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
 ) -> None:
     """Say what changed from OLD to NEW; exit with 1 if a requirement regressed."""
-    from bn1d_conformance import diff, report_diff  # noqa: PLC0415
+    from bn1d_conformance.documents import diff  # noqa: PLC0415
+    from bn1d_conformance.reports import report_diff  # noqa: PLC0415
 
     found = diff.diff(_load(old), _load(new))
     for warning in found["warnings"]:
@@ -95,12 +99,12 @@ def check(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...")],
 ) -> None:
     """Hold results files to their schema and to themselves; exit with 2 if one is wrong."""
-    raise typer.Exit(0 if all([_is_right(path) for path in files]) else console.WRONG_USE)  # noqa: C419 - each file is to be looked at
+    raise typer.Exit(0 if all([_is_right(path) for path in files]) else WRONG_USE)  # noqa: C419 - each file is to be looked at
 
 
 def _is_right(path: Path) -> bool:
     """Say what is wrong with a file, or what it says."""
-    from bn1d_conformance import reading  # noqa: PLC0415
+    from bn1d_conformance.documents import reading  # noqa: PLC0415
 
     try:
         document = reading.load_any(path)
@@ -121,7 +125,8 @@ def badge_command(
     ] = None,
 ) -> None:
     """Draw a badge of FILE, or print the JSON that shields.io draws one from."""
-    from bn1d_conformance import badge, files, reading  # noqa: PLC0415
+    from bn1d_conformance import files  # noqa: PLC0415
+    from bn1d_conformance.documents import badge, reading  # noqa: PLC0415
 
     document = _read(file, reading.load_any)
     text = json_module.dumps(badge.endpoint(document), ensure_ascii=False) + "\n"
@@ -143,9 +148,10 @@ def none_command(
     ] = "",
 ) -> None:
     """Write in the place of FILE that there is no result, and why; it keeps the last good one."""
-    from bn1d_conformance import results, unavailable  # noqa: PLC0415
+    from bn1d_conformance import results  # noqa: PLC0415
     from bn1d_conformance.bounded import printable  # noqa: PLC0415
-    from bn1d_conformance.reading import ResultsError  # noqa: PLC0415
+    from bn1d_conformance.documents import unavailable  # noqa: PLC0415
+    from bn1d_conformance.documents.reading import ResultsError  # noqa: PLC0415
 
     if not reason.strip():
         console.wrong_use("--reason is empty.", "Say in one sentence why there is no result.")
@@ -163,7 +169,7 @@ def keep_command(
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The published results file.")],
 ) -> None:
     """Keep OLD in the folder `former` beside NEW, if it is of another version of the subject."""
-    from bn1d_conformance import former, reading  # noqa: PLC0415
+    from bn1d_conformance.documents import former, reading  # noqa: PLC0415
 
     place = former.keep(_read(old, reading.load_any), _read(new, reading.load_any), new)
     typer.echo(f"{place}: the version before" if place else f"{new}: the version is the same")

@@ -8,8 +8,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import reading, results
-from bn1d_conformance.reading import ResultsError
+from bn1d_conformance import results
+from bn1d_conformance.documents import reading
+from bn1d_conformance.documents.reading import ResultsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the commands of `bn1d` share: exit codes, wrong use in a sentence, a run's verdict."""
+"""What the commands of `bn1d` share: wrong use in a sentence, the exit code of a verdict."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
+from bn1d_conformance.exits import CONFORMS, DIVERGES, KIT_ERROR, WRONG_USE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from bn1d_conformance.results import Result
-    from bn1d_conformance.run import Options
-    from bn1d_conformance.several import Run
+    from bn1d_conformance.running.run import Options
+    from bn1d_conformance.running.several import Run
 
-CONFORMS, DIVERGES, WRONG_USE, KIT_ERROR = 0, 1, 2, 3
 ENGINES = LOCAL, RAY = "local", "ray"  # where runs of several subjects are
 EXIT = {"conforms": CONFORMS, "diverges": DIVERGES, "incomplete": KIT_ERROR}
 
@@ -87,7 +88,8 @@ def judge_several(
     Returns:
         The exit code.
     """
-    from bn1d_conformance import command, report_several, several  # noqa: PLC0415
+    from bn1d_conformance.reports import report_several  # noqa: PLC0415
+    from bn1d_conformance.running import command, several  # noqa: PLC0415
 
     if out and not (out if out.exists() else out.resolve().parent).is_dir():
         wrong_use(f"--json {out} can't be a folder of results.", "Give a folder, old or new.")
@@ -102,13 +104,13 @@ def judge_several(
 
 def _engine(name: str, options: Options) -> AbstractContextManager[Run]:
     """What runs commands: in processes of this machine, or on a cluster."""
-    from bn1d_conformance import single  # noqa: PLC0415
+    from bn1d_conformance.running import single  # noqa: PLC0415
 
     if name == LOCAL:
         return nullcontext(single.run)
     if find_spec("ray") is None:
         wrong_use("--engine ray needs Ray.", "pip install 'bn1d-conformance[ray]' brings it.")
-    from bn1d_conformance import on_ray  # noqa: PLC0415
+    from bn1d_conformance.running import on_ray  # noqa: PLC0415
 
     return on_ray.engine(options.jobs, options.device)
 
@@ -122,9 +124,11 @@ def judge(
     update: bool = False,
 ) -> Result:
     """Run, write the results file, print the verdict; `update`: the expectations file too."""
-    from bn1d_conformance import partial, report, results  # noqa: PLC0415
+    from bn1d_conformance import results  # noqa: PLC0415
     from bn1d_conformance.expectations import ExpectationsError  # noqa: PLC0415
-    from bn1d_conformance.run import run  # noqa: PLC0415
+    from bn1d_conformance.reports import report  # noqa: PLC0415
+    from bn1d_conformance.running import partial  # noqa: PLC0415
+    from bn1d_conformance.running.run import run  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
     check_output("--json", json)

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import given, reading, results, single, unavailable
-from bn1d_conformance.console import CONFORMS, DIVERGES, KIT_ERROR
+from bn1d_conformance import results
+from bn1d_conformance.documents import reading, unavailable
+from bn1d_conformance.exits import CONFORMS, DIVERGES, KIT_ERROR
+from bn1d_conformance.running import given, single
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
     from typing import TypeAlias
 
     from bn1d_conformance.results import Result
-    from bn1d_conformance.single import Ended
+    from bn1d_conformance.running.single import Ended
 
     Run: TypeAlias = Callable[[Sequence[str], float], Awaitable[Ended]]
 

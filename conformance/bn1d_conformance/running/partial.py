@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance import files, results
+from bn1d_conformance.documents.merge import difference
 from bn1d_conformance.expectations import ExpectationsError
-from bn1d_conformance.merge import difference
 from bn1d_conformance.records import Journal, lines
 from bn1d_conformance.subject import TargetError
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import IO
 
-    from bn1d_conformance.run import Options
+    from bn1d_conformance.running.run import Options
 
 IDENTITY, LOCK = "identity.json", "lock"
 SHARED = ("offer.json", "unknown")  # what one attempt has found out for the next ones

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from bn1d_conformance import conversions, dialect
+from bn1d_conformance import dialect
+from bn1d_conformance.site import conversions
 from bn1d_conformance.site.markup import code, link, literal, prose, table, web
 from bn1d_conformance.site.published import judged
 from bn1d_conformance.subject import COUNTER, ROLES

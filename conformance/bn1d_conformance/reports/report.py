@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bn1d_conformance.results import Result
-    from bn1d_conformance.run import Options, Progress
+    from bn1d_conformance.running.run import Options, Progress
 
 STYLE = {"conforms": "bold green", "diverges": "bold red", "incomplete": "bold yellow"}
 SHOWN = 8  # diagnoses printed before the rest is counted

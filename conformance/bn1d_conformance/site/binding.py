@@ -33,7 +33,7 @@ class Check(NamedTuple):
 def checks() -> dict[str, tuple[Check, ...]]:
     """Return the check functions of every requirement of the spec, by its id."""
     found: dict[str, list[Check]] = {ident: [] for ident in spec.requirements()}
-    folder = resources.files(__package__) / "checks"
+    folder = resources.files("bn1d_conformance") / "checks"
     for path in sorted(folder.iterdir(), key=lambda p: p.name):
         if path.name.startswith("test_"):
             file = path.name.removesuffix(".py")

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from bn1d_conformance import single
 from bn1d_conformance.bounded import printable
-from bn1d_conformance.single import Ended
+from bn1d_conformance.running import single
+from bn1d_conformance.running.single import Ended
 from bn1d_conformance.subject import TargetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bn1d_conformance.several import Run
+    from bn1d_conformance.running.several import Run
 
 PATIENCE = 10  # seconds, for a cluster to take a connection
 #: Of a cluster that is started: it reports to nobody, and its runs are not behind everything else

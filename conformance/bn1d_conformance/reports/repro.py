@@ -55,7 +55,7 @@ def script(result: Result, wanted: str = "") -> str:
 def _lines(result: Result, failure: dict[str, Any]) -> list[str]:
     subject = result["subject"]
     if subject["adapter"] == "wire":
-        from bn1d_conformance.repro_wire import WireScript  # noqa: PLC0415 - needs NumPy
+        from bn1d_conformance.reports.repro_wire import WireScript  # noqa: PLC0415 - needs NumPy
 
         return WireScript(subject, failure, str(result["options"]["device"])).lines()
     return SCRIPTS[subject["adapter"]](subject, failure).lines()

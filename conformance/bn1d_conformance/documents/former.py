@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bn1d_conformance import results
-from bn1d_conformance.unavailable import is_absent
+from bn1d_conformance.documents.unavailable import is_absent
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bn1d_conformance.bounded import short
+from bn1d_conformance.documents.reading import ResultsError
 from bn1d_conformance.parts import shard
-from bn1d_conformance.reading import ResultsError
 from bn1d_conformance.results import (
     DESCRIBED,
     KEPT,

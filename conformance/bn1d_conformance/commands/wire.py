@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
-from bn1d_conformance import console
+from bn1d_conformance.commands import console
 
 MALFORMED = 1
 #: Where the files for workers are: in an installed package, or in the repository.
-WORKERS = (Path(__file__).parent / "workers", Path(__file__).parents[1] / "workers")
+KIT = Path(__file__).parents[1]
+WORKERS = (KIT / "workers", KIT.parent / "workers")
 
 adapter_app = typer.Typer(help="Begin an adapter.", no_args_is_help=True)
 

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
-from bn1d_conformance import asked, device, expectations, merge, offer, results, signals
-from bn1d_conformance.partial import Place
+from bn1d_conformance import asked, device, expectations, offer, results, signals
+from bn1d_conformance.documents import merge
 from bn1d_conformance.plugin import STOPPED, unwritable
 from bn1d_conformance.records import events
+from bn1d_conformance.running.partial import Place
 from bn1d_conformance.subject import TargetError
 from bn1d_reference import spec
 
@@ -379,7 +380,7 @@ def _threads(profile: str) -> tuple[str, str]:
 
 def call_pytest(arguments: list[str], own: object) -> int:
     """Run the checks by pytest in this process, with a plugin; nothing of the user's has a say."""
-    checks = Path(__file__).parent / "checks"
+    checks = Path(__file__).parents[1] / "checks"
     always = [
         "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
         "--rootdir", str(checks), "-p", "bn1d_conformance.plugin", "-p", "no:terminal",

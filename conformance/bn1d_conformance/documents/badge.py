@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
-from bn1d_conformance import unavailable
+from bn1d_conformance.documents import unavailable
 from bn1d_conformance.results import FAILING
 
 if TYPE_CHECKING:

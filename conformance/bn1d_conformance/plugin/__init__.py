@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
-from bn1d_conformance import parts, selection
+from bn1d_conformance import parts
+from bn1d_conformance.plugin import selection
 from bn1d_conformance.records import Recorder
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDER] = Recorder(path, functools.partial(_stop, config))
     if folder and worker:
         _redirect(folder / f"{worker}.log")
-        config.pluginmanager.import_plugin("bn1d_conformance.brief")
+        config.pluginmanager.import_plugin("bn1d_conformance.plugin.brief")
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who interrupts the run means no subject
 
 
@@ -169,7 +170,7 @@ def _memory(config: pytest.Config) -> Memory | None:
 
 def _load(config: pytest.Config) -> Memory | None:
     """Load the subject; where it is refused, see to it that whoever reads this run hears why."""
-    from bn1d_conformance import loading  # noqa: PLC0415
+    from bn1d_conformance.plugin import loading  # noqa: PLC0415
     from bn1d_conformance.subject import TargetError  # noqa: PLC0415
 
     try:

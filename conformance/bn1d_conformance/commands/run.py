@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bn1d_conformance import console
-from bn1d_conformance.console import wrong_use
+from bn1d_conformance.commands import console
+from bn1d_conformance.commands.console import wrong_use
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,7 @@ def run(  # noqa: PLR0913 - one parameter an option of the command line
     timings: Timings = False,
 ) -> None:
     """Judge TARGET: a torch.nn.Module class, a plain class, a function or a name; or a worker."""
-    from bn1d_conformance.run import Options  # noqa: PLC0415
+    from bn1d_conformance.running.run import Options  # noqa: PLC0415
 
     words, pairs, conventions = targets or [], names or [], dialect or []
     _one_of(words, worker, pairs, conventions)
@@ -166,7 +166,7 @@ def _expects(expect: Path | None, shard: str, *, update: bool) -> None:
 
 def _asked(words: list[str]) -> list[str]:
     """The targets that the words of the command line stand for, each once."""
-    from bn1d_conformance.given import expand  # noqa: PLC0415
+    from bn1d_conformance.running.given import expand  # noqa: PLC0415
 
     with console.refusals():
         return [*dict.fromkeys(target for word in words for target in expand(word))]
@@ -213,7 +213,7 @@ def _seed(given: int | None, profile: str, json: Path | None, *, resume: bool) -
 
 def _resumed(json: Path | None, *, resume: bool) -> int | None:
     """The seed of the run that goes on; None where none does."""
-    from bn1d_conformance import partial  # noqa: PLC0415
+    from bn1d_conformance.running import partial  # noqa: PLC0415
 
     if resume and json is None:
         wrong_use("--resume needs --json OUT.", "The records of a run lie beside its results.")

@@ -1,0 +1,1 @@
+"""Results files that are there: read, joined, compared and kept; and what stands for one."""
