@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(items):
 """
 SHUFFLES = """
 import sys
-from bn1d_conformance import cli, run
+from bn1d_conformance import cli
+from bn1d_conformance.running import run
 
 in_order = run.call_pytest
 run.call_pytest = lambda words, own: in_order([*words, "-p", "shuffled"], own)

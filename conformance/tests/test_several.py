@@ -14,8 +14,7 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-import bn1d_conformance
-from bn1d_conformance import cli
+from bn1d_conformance import cli, running
 from bn1d_conformance.commands import console
 from bn1d_conformance.documents import reading
 from bn1d_conformance.reports import report_several
@@ -96,7 +95,7 @@ def _ended(pid):
 
 ASKED = """
 import asyncio
-from bn1d_conformance import single
+from bn1d_conformance.running import single
 asyncio.run(single.run(("-c", "import os, time; print(os.getpid(), file=open('pid', 'w'), "
     "flush=True); time.sleep(60)"), 0))
 """
@@ -169,7 +168,7 @@ def on_ray(monkeypatch):
             yield lambda words, limit: stands_in(jobs, device, words, limit)
 
         monkeypatch.setattr(console, "find_spec", lambda _: True)
-        monkeypatch.setattr(bn1d_conformance, "on_ray", SimpleNamespace(engine=engine), False)
+        monkeypatch.setattr(running, "on_ray", SimpleNamespace(engine=engine), False)
 
     return call
 
@@ -288,8 +287,8 @@ def test_each_run_is_asked_the_same(monkeypatch):
         dialect=("running_var=biased",),
     )
     seen = []
-    monkeypatch.setattr(cli.console, "judge", lambda options, *_, **__: seen.append(options))
-    monkeypatch.setattr(cli.console, "exit_code", lambda _: 0)
+    monkeypatch.setattr(console, "judge", lambda options, *_, **__: seen.append(options))
+    monkeypatch.setattr(console, "exit_code", lambda _: 0)
     ran = CliRunner().invoke(cli.app, ["run", *command.words(asdict(asked)), "a:b"])
     assert ran.exit_code == 0, ran.stderr
     assert seen == [Options(**{**vars(asked), "target": "a:b"})]

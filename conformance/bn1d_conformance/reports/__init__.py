@@ -1,1 +1,1 @@
-"""What a person reads of results: in the terminal, as a script that reproduces, as a guide."""
+"""What a person reads of results: in the terminal, and as a script that reproduces a failure."""

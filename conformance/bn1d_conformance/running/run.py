@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import pytest
 
-from bn1d_conformance import asked, device, expectations, offer, results, signals
+from bn1d_conformance import asked, checks, device, expectations, offer, results, signals
 from bn1d_conformance.documents import merge
 from bn1d_conformance.plugin import STOPPED, unwritable
 from bn1d_conformance.records import events
@@ -380,10 +380,10 @@ def _threads(profile: str) -> tuple[str, str]:
 
 def call_pytest(arguments: list[str], own: object) -> int:
     """Run the checks by pytest in this process, with a plugin; nothing of the user's has a say."""
-    checks = Path(__file__).parents[1] / "checks"
+    folder = Path(checks.__file__).parent
     always = [
-        "--pyargs", "bn1d_conformance.checks", "-c", str(checks / "pytest.ini"),
-        "--rootdir", str(checks), "-p", "bn1d_conformance.plugin", "-p", "no:terminal",
+        "--pyargs", "bn1d_conformance.checks", "-c", str(folder / "pytest.ini"),
+        "--rootdir", str(folder), "-p", "bn1d_conformance.plugin", "-p", "no:terminal",
         *(word for name in UNUSED for word in ("-p", f"no:{name}")),
     ]  # fmt: skip
     kept = {k: os.environ.pop(k, None) for k in HANDS_OFF}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bn1d_conformance import plugin, records, results
+from bn1d_conformance import checks, plugin, records, results
 from bn1d_conformance.running.run import Options
 
 ZOO = Path(__file__).parent
-CHECKS = Path(plugin.__file__).parent / "checks"
+CHECKS = Path(checks.__file__).parent
 
 
 def from_zoo(*patterns):
