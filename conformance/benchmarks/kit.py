@@ -9,7 +9,7 @@ processor time counts; one more is for the memory, as looking at it slows what i
 in importing PyTorch and in the layer that it judged: without a kit, these calls would take no
 less.  A cold run finds none of the oracle's answers in the cache; `deep` keeps none.  Where there
 is a checkout of PyTorch, its own tests of batch norm are timed too.  Then `growth.py` is run: how
-the time of a case grows.
+the time of a case grows; and `shares.py`: whose code `quick` and `full` are in.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import growth
+import shares
 from memory import Memory
 
 TARGET = "torch.nn:BatchNorm1d"
@@ -138,9 +139,13 @@ def main() -> None:
     print()
     grown = growth.measure(options.repeats)
     growth.show(grown)
+    shared = {profile: shares.measure(profile, 1) for profile in ("quick", "full")}
+    for profile, found in shared.items():
+        print(f"\n{profile}")
+        shares.show(found)
     if options.json:
-        found = {"machine": about, "rows": rows, "growth": grown}
-        options.json.write_text(json.dumps(found, indent=1) + "\n")
+        whole = {"machine": about, "rows": rows, "growth": grown, "shares": shared}
+        options.json.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":

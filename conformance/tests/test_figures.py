@@ -40,7 +40,7 @@ def test_a_mark_of_no_figure_is_refused():
         figures.draw("<!-- drawn: no-such-figure -->", SOURCES)
 
 
-TABLES = {"other-checks", "others-missed", "widely-used", "on-a-gpu", "costs", "growth"}
+TABLES = {"other-checks", "others-missed", "widely-used", "on-a-gpu", "costs", "growth", "shares"}
 
 
 @pytest.mark.parametrize("name", sorted(set(figures.FIGURES) - TABLES))

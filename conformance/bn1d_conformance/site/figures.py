@@ -303,6 +303,11 @@ def growth(sources: Sources) -> str:
     return speed.growth(sources.costs)
 
 
+def shares(sources: Sources) -> str:
+    """Whose code the processor is in while the checks run."""
+    return speed.shares(sources.costs)
+
+
 FIGURES: dict[str, Callable[[Sources], str]] = {
     "running-mean": running_mean,
     "running-var": running_var,
@@ -314,4 +319,5 @@ FIGURES: dict[str, Callable[[Sources], str]] = {
     "on-a-gpu": on_a_gpu,
     "costs": costs,
     "growth": growth,
+    "shares": shares,
 }

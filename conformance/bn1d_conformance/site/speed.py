@@ -1,4 +1,4 @@
-"""What a run costs, and how it grows, as tables: measured by conformance/benchmarks/kit.py."""
+"""What a run costs, whose code takes it, and how it grows: measured by conformance/benchmarks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ FLOOR = ("import", "subject")  # the parts of a run that no kit can do without
 KIT = ("collection", "oracle", "judging", "reporting")
 SIZES = ("cases", "channels", "values")  # of a channel
 PARTS = ("subject", "oracle", "judging")
+LEAST = 0.005  # of a share that is shown
 HEAD = ["", "by the clock", "of processors", "import", "subject", "the kit", "×", "memory"]
 
 
@@ -33,6 +34,18 @@ def growth(found: Mapping[str, Any]) -> str:
     ]
     head = ["what grows", *SIZES, *(f"{part}, µs a value" for part in PARTS)]
     return table(head, rows, "l" + "r" * 6)
+
+
+def shares(found: Mapping[str, Any]) -> str:
+    """Return a row for whose code it is, with its share of each profile; the largest first."""
+    profiles = list(found["shares"])
+    names = dict.fromkeys(who for profile in profiles for who in found["shares"][profile])
+    rows = [
+        [literal(who), *(f"{found['shares'][profile].get(who, 0):.0%}" for profile in profiles)]
+        for who in names
+        if any(found["shares"][profile].get(who, 0) >= LEAST for profile in profiles)
+    ]
+    return table(["", *map(code, profiles)], rows, "l" + "r" * len(profiles))
 
 
 def _each(row: Mapping[str, float]) -> list[str]:
