@@ -5,11 +5,12 @@
 
 The commands take turns, so that a busy machine slows all alike, and the repeat that took the least
 processor time counts; one more is for the memory, as looking at it slows what is looked at.
-`deep`, which takes minutes, has one for all.  The floor of a run is what it spent
-in importing PyTorch and in the layer that it judged: without a kit, these calls would take no
-less.  A cold run finds none of the oracle's answers in the cache; `deep` keeps none.  Where there
-is a checkout of PyTorch, its own tests of batch norm are timed too.  Then `growth.py` is run: how
-the time of a case grows; and `shares.py`: whose code `quick` and `full` are in.
+`deep`, which takes minutes, has one for all.  The floor of a run is what it spent in importing
+PyTorch and in the layer that it judged: without a kit, these calls would take no less.  The floor
+of its memory is that of `alone.py`.  A cold run finds none of the oracle's answers in the cache;
+`deep` keeps none.  Where there is a checkout of PyTorch, its own tests of batch norm are timed.
+Then `growth.py` is run: how the time of a case grows; and `shares.py`: whose code `quick` and
+`full` are in.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from memory import Memory
 TARGET = "torch.nn:BatchNorm1d"
 PARTS = ("import", "subject", "collection", "oracle", "judging", "reporting")  # of `--timings`
 DEEP = "deep"
+ALONE = Path(__file__).with_name("alone.py")
 BN1D = (sys.executable, "-m", "bn1d_conformance")
 QUIET: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 Row = dict[str, float]
@@ -48,8 +50,11 @@ def commands(profiles: list[str], checkout: Path | None = None) -> dict[str, lis
     }
     for profile in profiles:
         run = [*BN1D, "run", TARGET, "--profile", profile, "--json", "result.json"]
-        again = {"deep, -j 2": [*run, "-j", "2"]} if profile == DEEP else {f"{profile}, cold": run}
-        rows |= {profile: run, **again}
+        if profile == DEEP:
+            rows |= {profile: run, "deep, -j 2": [*run, "-j", "2"]}
+        else:
+            rows |= {f"PyTorch alone, {profile}": [sys.executable, str(ALONE), profile]}
+            rows |= {profile: run, f"{profile}, cold": run}
     if checkout:
         tests = checkout.resolve() / "test" / "test_nn.py"
         rows["PyTorch's own tests"] = [sys.executable, str(tests), "-k", "BatchNorm"]

@@ -4,7 +4,8 @@
 
 The submissions are files that each take one layer of the tests' zoo: the right variants, some that
 hang, crash, exit, print or can't be imported, and, for the rest, mutants, evenly of all that break
-a MUST. Memory is the largest sum of the proportional set sizes of all processes, looked at once a second: on Linux.
+a MUST. Memory is the largest sum of the proportional set sizes of all processes, looked at once a
+second: on Linux.
 """
 
 from __future__ import annotations
