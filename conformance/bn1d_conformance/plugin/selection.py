@@ -1,4 +1,4 @@
-"""Which checks a pytest session runs, and in which order; no framework, and NumPy in no import."""
+"""Which checks a pytest session runs, and in which order; NumPy is imported where it is needed."""
 
 from __future__ import annotations
 
