@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from stat import S_ISREG
 
 
 def write(text: str, path: Path) -> None:
@@ -43,16 +44,41 @@ def _settle(folder: Path) -> None:
         os.close(descriptor)
 
 
+# What is there, for names that somebody typed: to os.path, a name that the system can't have, as
+# one that is too long, is that of none, where pathlib raises.
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything of this name."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def is_file(path: Path) -> bool:
-    """Whether there is such a file; a name that the system can't have is that of none."""
+    """Whether there is a file of this name."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_dir(path: Path) -> bool:
+    """Whether there is a folder of this name."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def has_room(folder: Path) -> bool:
+    """Whether files can be put into a folder, which is made if need be."""
     try:
-        return path.is_file()
-    except (OSError, ValueError):
+        folder.mkdir(exist_ok=True)
+    except OSError:
         return False
+    return os.access(folder, os.W_OK)
 
 
 def is_writable(path: Path) -> bool:
     """Whether a file can be put there, as far as that is known before it is done."""
+    try:
+        taken = not S_ISREG(path.stat().st_mode)  # a folder, a device, a pipe
+    except FileNotFoundError:
+        taken = False
+    except OSError:  # no name that the system can have
+        return False
     folder = path.resolve().parent
-    taken = path.exists() and not path.is_file()  # a folder, a device, a pipe
     return not taken and folder.is_dir() and os.access(folder, os.W_OK)

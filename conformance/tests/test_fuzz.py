@@ -61,6 +61,7 @@ VALUES = TARGETS | st.sampled_from(
 
 @FUZZ
 @given(words=st.lists(st.tuples(st.sampled_from(OPTIONS), VALUES), max_size=4))
+@example([("--map", "\0"), ("--map", "a" * 300)])  # the second is a subject
 @example([("-k", "\0"), ("--map", "")])  # two subjects, of which one has no name
 def test_any_options(words):
     given_ = [word for pair in words for word in pair if "\0" not in word]

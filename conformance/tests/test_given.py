@@ -8,6 +8,7 @@ from bn1d_conformance.running import given
 from bn1d_conformance.subject import TargetError
 
 WRONG_USE = 2
+LONG = "a" * 300  # more than a file system has room for in a name
 
 
 @pytest.fixture
@@ -36,10 +37,37 @@ def test_a_pattern_stands_for_the_files_that_match(files):
 
 
 @pytest.mark.parametrize(
-    "word", ["torch.nn:BatchNorm1d", "torch-script", "mine.py", "C:\\mine.py:BN", "missing/"]
+    "word",
+    [
+        "torch.nn:BatchNorm1d",
+        "torch-script",
+        "mine.py",
+        "C:\\mine.py:BN",
+        "missing/",
+        LONG,
+        f"{LONG}.py:BN",
+        "\0:a",
+    ],
 )
 def test_other_words_stand_for_themselves(word):
     assert given.expand(word) == [word]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [LONG],
+        [f"{LONG}.py"],
+        [f"{LONG}*"],
+        [f"{LONG}.py:BN"],
+        ["a:b", "--json", f"{LONG}.json"],
+        ["a:b", "c:d", "--json", LONG],
+    ],
+)
+def test_a_name_that_no_file_can_have_is_wrong_use(words):
+    ran = CliRunner().invoke(cli.app, ["run", *words])
+    assert ran.exit_code == WRONG_USE, ran.exception
+    assert "bn1d: " in ran.stderr
 
 
 @pytest.mark.parametrize("word", ["empty", "empty:BN", "nothing/*.py"])

@@ -124,6 +124,24 @@ def test_subjects_are_judged_at_the_same_time(tmp_path, monkeypatch):
     assert together < sum(row.seconds for row in rows) / 2
 
 
+UNWRITABLE = """
+import sys
+from pathlib import Path
+from bn1d_conformance.running import several
+several.judge(["right", "right"], several.Plan(("-c", sys.argv[1]), folder=Path(__file__)), print)
+"""
+
+
+def test_what_can_not_be_written_ends_the_command_though_the_next_run_has_begun(tmp_path):
+    script = tmp_path / "in_the_place_of_a_folder.py"
+    script.write_text(UNWRITABLE)
+    command = [sys.executable, str(script), PROGRAM]
+    ran = subprocess.run(
+        command, cwd=tmp_path, timeout=60, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, "File exists" in ran.stderr) == (1, True)
+
+
 # Other engines: whatever runs a command and brings back what it wrote
 
 

@@ -88,10 +88,11 @@ def judge_several(
     Returns:
         The exit code.
     """
+    from bn1d_conformance import files  # noqa: PLC0415
     from bn1d_conformance.reports import report_several  # noqa: PLC0415
     from bn1d_conformance.running import command, several  # noqa: PLC0415
 
-    if out and not (out if out.exists() else out.resolve().parent).is_dir():
+    if out and not files.has_room(out):
         wrong_use(f"--json {out} can't be a folder of results.", "Give a folder, old or new.")
     words = ("-m", "bn1d_conformance", "run", *command.words(asdict(options)))
     plan = several.Plan(words, options.jobs, limit, out)

@@ -8,6 +8,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bn1d_conformance import files
 from bn1d_conformance.subject import TargetError
 
 if TYPE_CHECKING:
@@ -25,17 +26,17 @@ def expand(word: str) -> list[str]:
     """
     place, sign, attr = word.rpartition(":") if ":" in word else (word, "", "")
     path = Path(place)
-    if path.is_dir() and not (path / "manifest.json").is_file():  # that would be of `vectors`
+    if files.is_dir(path) and not (path / "manifest.json").is_file():  # that would be of `vectors`
         found = [*path.glob("*.py")]
-    elif has_magic(place) and not path.exists():
+    elif has_magic(place) and not files.exists(path):
         found = [Path(name) for name in glob(place, recursive=True)]  # noqa: PTH207 - any root
     else:
         return [word]
-    files = sorted(f for f in found if f.suffix == ".py" and f.is_file() and f.name[0] != "_")
-    if not files:
+    wanted = sorted(f for f in found if f.suffix == ".py" and f.is_file() and f.name[0] != "_")
+    if not wanted:
         hint = "Files whose names begin with _ are left out; '**/*.py' looks into folders."
         raise TargetError(f"{place} has no Python file to judge.", hint)
-    return [f"{file}{sign}{attr}" for file in files]
+    return [f"{file}{sign}{attr}" for file in wanted]
 
 
 def file_names(targets: Sequence[str]) -> list[str]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from bn1d_conformance.wire.process import KEEPER
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+PAUSE = 0.05  # seconds between two looks at a run
 SAID = 2000  # bytes at the end of what a run says on standard error that a reason is taken from
 
 
@@ -62,25 +65,36 @@ async def _end(words: Iterable[str], limit: float, folder: str | None, log: Path
     this process is, by whomever.
     """
     with log.open("wb") as said:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, *words, stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL, stderr=said, start_new_session=True, cwd=folder,
+        process = subprocess.Popen(  # noqa: ASYNC220, S603 - ours; see below
+            [sys.executable, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=said, start_new_session=True, cwd=folder,
         )  # fmt: skip
-        keeper = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-c", KEEPER, str(process.pid),
-            stdin=asyncio.subprocess.PIPE, start_new_session=True,
+        keeper = subprocess.Popen(  # noqa: ASYNC220, S603
+            [sys.executable, "-I", "-S", "-c", KEEPER, str(process.pid)],
+            stdin=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         try:
-            code = await asyncio.wait_for(process.wait(), limit or None)
-        except asyncio.TimeoutError:
-            return f"It was not done after {limit:g} seconds."
+            code = await _ended(process, limit or inf)
         finally:
-            _kill(process.pid)
-            await process.wait()
-            _kill(keeper.pid)
-            await keeper.wait()
+            for one in (process, keeper):
+                _kill(one.pid)
+                one.communicate()  # it is gone, and its pipe is closed
+    if code is None:
+        return f"It was not done after {limit:g} seconds."
     reason = _sentence(log)
     return reason if code == WRONG_USE and reason else f"Its run ended with exit code {code}."
+
+
+async def _ended(process: subprocess.Popen[bytes], limit: float) -> int | None:
+    """The exit code of a process; None where it has none after so many seconds.
+
+    asyncio's own processes are not used: where a run is cancelled while one starts, as when
+    another run's results can't be written, Python 3.11 waits for it for ever.
+    """
+    last = time.monotonic() + limit
+    while (code := process.poll()) is None and time.monotonic() < last:  # noqa: ASYNC110
+        await asyncio.sleep(PAUSE)
+    return code
 
 
 def _kill(leader: int) -> None:
