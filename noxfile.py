@@ -434,7 +434,8 @@ def fuzz(session: nox.Session) -> None:
         return
     tests = [f"conformance/tests/test_{name}.py" for name in FUZZED]
     examples = {"BN1D_FUZZ": (session.posargs or ["20000"])[0]}
-    session.run("pytest", *tests, "-k", "any", "--hypothesis-show-statistics", env=examples)
+    words = ("-k", "any", "--hypothesis-show-statistics", "-o", "faulthandler_timeout=0")
+    session.run("pytest", *tests, *words, env=examples)  # a test has no time limit here
 
 
 @nox.session
