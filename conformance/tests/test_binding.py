@@ -8,6 +8,7 @@ import pytest
 
 import bn1d_conformance.checks
 from bn1d_conformance import asked
+from bn1d_conformance.plugin import selection
 from bn1d_conformance.site import binding
 from bn1d_conformance.subject import CAPABILITIES
 from bn1d_reference import spec
@@ -50,29 +51,25 @@ def items(tmp_path_factory):
     return plugin.items
 
 
-def named(item):
-    return [ident for mark in item.iter_markers("requirement") for ident in mark.args]
-
-
 def functions(items):
     return {item.function for item in items}
 
 
 def test_every_requirement_has_a_check_or_a_reason(items):
-    bound = {ident for item in items for ident in named(item)}
+    bound = {ident for item in items for ident in selection.ids(item)}
     for row in spec.requirements().values():
         assert (row.id in bound) != (row.status == "untested"), row.id
 
 
 def test_every_item_names_requirements_of_the_spec(items):
     for item in items:
-        assert named(item), f"{item.nodeid} judges nothing"
-        assert set(named(item)) <= set(spec.requirements()), item.nodeid
+        assert selection.ids(item), f"{item.nodeid} judges nothing"
+        assert set(selection.ids(item)) <= set(spec.requirements()), item.nodeid
 
 
 def test_an_item_names_a_requirement_once(items):
     for item in items:
-        assert len(set(named(item))) == len(named(item)), item.nodeid
+        assert len(set(selection.ids(item))) == len(selection.ids(item)), item.nodeid
 
 
 ACROSS = {
@@ -90,7 +87,7 @@ def area_of(path):
 def test_a_check_stands_in_the_file_of_its_area(items):
     for item in (i for i in items if i.path.stem not in ACROSS):
         area = area_of(item.path)
-        assert named(item)[0].startswith(f"{area}-"), item.nodeid
+        assert selection.ids(item)[0].startswith(f"{area}-"), item.nodeid
 
 
 def test_every_file_of_checks_is_of_an_area():
@@ -119,7 +116,7 @@ def quoted(function):
 
 def test_what_a_check_judges_is_what_it_is_bound_to(items):
     for function in functions(items):
-        bound = {i for item in items if item.function is function for i in named(item)}
+        bound = {i for item in items if item.function is function for i in selection.ids(item)}
         assert quoted(function) <= bound, function.__qualname__
 
 
@@ -136,7 +133,7 @@ def test_the_source_tells_what_pytest_collects(items):
 
 
 def bound_by(item):
-    return [(ident, item.function.__name__) for ident in named(item)]
+    return [(ident, item.function.__name__) for ident in selection.ids(item)]
 
 
 def test_checks_take_the_trial_alone_from_the_kit(items):
@@ -148,4 +145,6 @@ def test_checks_take_the_trial_alone_from_the_kit(items):
 def test_what_quick_leaves_to_full_is_judged_apart(items):
     assert set(spec.requirements()) >= asked.COMPILER
     for item in items:
-        assert asked.COMPILER.isdisjoint(named(item)) or asked.COMPILER.issuperset(named(item))
+        assert asked.COMPILER.isdisjoint(selection.ids(item)) or asked.COMPILER.issuperset(
+            selection.ids(item)
+        )

@@ -145,9 +145,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not checks:
         return
     memory = _memory(config)
+    others = [item for item in items if not item.get_closest_marker("requirement")]
     if memory is None:
         config.hook.pytest_deselected(items=checks)
-        items[:] = [i for i in items if i not in set(checks)]
+        items[:] = others
         return
     checks.sort(key=selection.order)
     for place, item in enumerate(checks):
@@ -157,8 +158,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     asked = [item for item in left if memory.rules.keys() & selection.ids(item)]
     small = not config.getoption("--bn1d-huge")
     kept = [item for item in asked if not (small and item.get_closest_marker("huge"))]
-    config.hook.pytest_deselected(items=[i for i in checks if i not in set(kept)])
-    items[:] = kept + [i for i in items if i not in set(checks)]
+    judged = set(kept)
+    config.hook.pytest_deselected(items=[item for item in checks if item not in judged])
+    items[:] = kept + others
 
 
 def _memory(config: pytest.Config) -> Memory | None:
