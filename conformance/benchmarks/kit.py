@@ -144,7 +144,7 @@ def main() -> None:
     print()
     grown = growth.measure(options.repeats)
     growth.show(grown)
-    shared = {profile: shares.measure(profile, 1) for profile in ("quick", "full")}
+    shared = {profile: shares.measure(profile, options.repeats) for profile in ("quick", "full")}
     for profile, found in shared.items():
         print(f"\n{profile}")
         shares.show(found)

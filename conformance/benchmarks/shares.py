@@ -2,9 +2,9 @@
 
     python conformance/benchmarks/shares.py [--profile quick] [--repeats 3]
 
-One process runs the checks on torch.nn.BatchNorm1d, as a worker of `bn1d run` does, and looks at
-itself every so many microseconds of processor time: what counts is the innermost call of code that
-has a name here, so that NumPy's and Python's own time is its caller's.
+One process runs the checks on torch.nn.BatchNorm1d, as a worker of `bn1d run` does but for writing
+down what it sees, and looks at itself every few milliseconds of processor time: what counts is the
+innermost call of code that has a name here, so that NumPy's and Python's own time is its caller's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import FrameType
 
-PAUSE = 0.001  # seconds of processor time from one look to the next
+PAUSE = 0.004  # seconds of processor time from one look to the next: Linux's own tick, often
 #: Whose code it is, by what the path of a module has in it; the first that fits.
 OWNERS = {
     "/bn1d_conformance/checks/": "the checks",
@@ -34,7 +34,6 @@ OWNERS = {
     "/bn1d_conformance/cases": "drawing cases",
     "/bn1d_conformance/exact_cases": "drawing cases",
     "/bn1d_conformance/adapters/": "the adapter",
-    "/bn1d_conformance/records": "writing down",
     "/bn1d_conformance/": "the rest of the kit",
     "/torch/": "PyTorch",
     "/_pytest/": "pytest",
